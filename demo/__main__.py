@@ -1,0 +1,20 @@
+"""`python -m demo run` and `python -m demo check`: what `make demo` and `make demo-check` start."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+
+def main() -> int:
+    """Run the command; a half-installed environment is told as a sentence instead of a traceback."""
+    try:
+        command = importlib.import_module("demo.command")
+    except ModuleNotFoundError as error:
+        print(f"The Python package {error.name} is missing: run `make install` again.", file=sys.stderr)
+        return 1
+    return int(command.main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""The command line, and what a person is told when something foreseen goes wrong."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from demo.birds import LABELS
+from demo.check import check
+from demo.display import Display
+from demo.errors import DemoError
+from demo.run import Options, run
+from demo.services import isolated_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import FrameType
+
+DATA = Path(".demo")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m demo", description="The loop on this machine, without an AWS account."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run the loop and keep it running until Ctrl-C")
+    run.add_argument("--annotate", choices=("0", "1"), default="1", help="0: leave the annotating to you")
+    run.add_argument("--images", type=Path, help="a folder with your own photos instead of synthetic birds")
+    run.add_argument("--labels", help="with --images: your labels, separated by commas")
+    check = commands.add_parser("check", help="run the loop without a person, measure it, and stop")
+    for command in (run, check):
+        command.add_argument(
+            "--data", type=Path, default=DATA, help="folder for everything that is kept (default: .demo)"
+        )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; the exit status. A person sees sentences, never a traceback, for what is foreseen."""
+    options = parse(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        return _run(options, _isolate())
+    except KeyboardInterrupt:
+        print("\nStopped. Everything is kept; `make demo` goes on from here.")
+        return 0 if options.command == "run" else 130
+    except DemoError as error:
+        return _fail(str(error))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return _fail("The disk is full: make room and start again; nothing that was finished is lost.")
+
+
+def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    data = options.data.resolve()
+    if options.command == "check":
+        return check(data, Display(), environment)
+    labels = tuple(name.strip() for name in (options.labels or "").split(",") if name.strip())
+    wanted = Options(data, annotate=options.annotate == "1", images=options.images, labels=labels or LABELS)
+    run(wanted, Display(), environment)
+    return 0
+
+
+def _isolate() -> dict[str, str]:
+    """Keep the person's AWS account and proxies out of this process too; the environment for the services."""
+    environment = isolated_environment(os.environ)
+    os.environ.clear()
+    os.environ.update(environment)
+    return environment
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str) -> int:
+    print(f"\n{message}", file=sys.stderr)
+    return 1

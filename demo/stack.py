@@ -1,0 +1,190 @@
+"""The four services together: brought up in order, watched, and stopped in order."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from demo import services
+from demo.errors import DemoError
+from demo.labelling import Labelling
+from demo.pictures import ensure_bucket
+from demo.ports import HOST
+from demo.process import Child, Service, listeners, start, sweep, tail, wait_until_ready
+from demo.services import BUCKET, PIPELINE, REGION, ROLE_ARN, S3_PREFIX, Plan
+from demo.state import ROOT, Folder, load_state, only_demo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+
+    from demo.display import Display
+
+MAX_TRAINING_SECONDS = 45
+"""Time for the training of 16 small images; the 120 s from the last annotation to predictions count on it."""
+
+PUBLISH_TIMEOUT_S = 120
+
+STOPS_LAST = {"sagemaker_local": 1, "s3": 2}
+"""What the other services use stops after them."""
+
+_CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 3})
+
+
+@dataclass(slots=True)
+class Stack:
+    """The running services of one demo."""
+
+    plan: Plan
+    display: Display
+    children: list[Child] = field(default_factory=list)
+
+    def start(self, service: Service) -> Child:
+        """Start a service; it is stopped with the others from here on."""
+        child = start(service, self.plan.folder)
+        self.children.append(child)
+        return child
+
+    def wait(self, child: Child) -> None:
+        """Wait until the service answers and say so."""
+        seconds = wait_until_ready(child, self.display, others=self.children)
+        self.display.line(f"  {child.service.title:<18} up {seconds:6.1f} s   {child.service.url}")
+
+    def stop_one(self, child: Child) -> None:
+        """Stop one service before the others."""
+        self.children.remove(child)
+        child.stop()
+
+    def stop(self) -> None:
+        """Stop all services, those first that use the others."""
+        for child in sorted(self.children, key=lambda child: STOPS_LAST.get(child.service.name, 0)):
+            self.display.status(f"{child.service.title} stops ...")
+            self.stop_one(child)
+
+    def require_alive(self) -> None:
+        """Raise DemoError if a service has ended by itself."""
+        for child in self.children:
+            child.require_alive()
+
+    def require_loopback(self) -> None:
+        """Raise DemoError if a service, or anything that it started, can be reached from another machine."""
+        for child in self.children:
+            outside = [f"{host}:{port}" for host, port in listeners(child.process.pid) if not is_loopback(host)]
+            if outside:
+                message = f"{child.service.title} listens on {', '.join(outside)}, not only on {HOST}; it was stopped."
+                raise DemoError(message)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, and notice a service that ends meanwhile."""
+        self.require_alive()
+        time.sleep(seconds)
+
+    def s3(self) -> S3Client:
+        """A client of the local S3."""
+        return self._session().client("s3", endpoint_url=self.plan.url("s3"), config=_CLIENT_CONFIG)
+
+    def sagemaker(self) -> SageMakerClient:
+        """A client of local SageMaker."""
+        url = self.plan.url("sagemaker_local")
+        return self._session().client("sagemaker", endpoint_url=url, config=_CLIENT_CONFIG)
+
+    def labelling(self) -> Labelling:
+        """Label Studio as the demo's person."""
+        return Labelling(self.plan.url("label_studio"), self.plan.state.secrets.label_studio_token)
+
+    def _session(self) -> boto3.Session:
+        secrets = self.plan.state.secrets
+        return boto3.Session(
+            aws_access_key_id=secrets.access_key_id,
+            aws_secret_access_key=secrets.secret_access_key,
+            region_name=REGION,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address *host*."""
+    return host == "::1" or host.startswith(("127.", "::ffff:127."))
+
+
+@contextmanager
+def running(folder: Folder, display: Display, environment: Mapping[str, str]) -> Iterator[Stack]:
+    """The whole stack of *folder*, up; stopped when the block is left, however that happens.
+
+    Raises:
+        DemoError: a service did not come up, or another demo runs in the folder.
+    """
+    require_programs()
+    folder.make()
+    with only_demo(folder):
+        for name in sweep(folder):
+            display.line(f"  {name}: an earlier demo was killed and left it running; stopped it")
+        stack = Stack(Plan(folder, load_state(folder), environment), display)
+        try:
+            bring_up(stack)
+            yield stack
+        finally:
+            stack.stop()
+
+
+def bring_up(stack: Stack) -> None:
+    """Start S3, local SageMaker with its pipeline, Label Studio and the backend, and wait until each answers.
+
+    Label Studio takes longest and needs nobody, so it starts first and is waited for late. The backend comes last,
+    because it looks for its bucket, its pipeline and Label Studio when it starts.
+    """
+    plan = stack.plan
+    label_studio = stack.start(services.label_studio(plan))
+    stack.wait(stack.start(services.seaweedfs(plan)))
+    ensure_bucket(stack.s3(), BUCKET)
+    stack.wait(stack.start(services.sagemaker_local(plan)))
+    publish_pipeline(stack)
+    stack.wait(label_studio)
+    stack.wait(stack.start(services.backend(plan)))
+    stack.require_loopback()
+
+
+def publish_pipeline(
+    stack: Stack, *, name: str = PIPELINE, parameters: Sequence[str] = (f"MaxTrainingSeconds={MAX_TRAINING_SECONDS}",)
+) -> None:
+    """Put the pipeline into local SageMaker, as a person does with `python -m pipeline publish`.
+
+    Raises:
+        DemoError: it was refused; the message has the program's last lines.
+    """
+    command = [sys.executable, "-m", "pipeline", "publish", "--name", name]
+    command += ["--bucket", BUCKET, "--prefix", S3_PREFIX, "--role-arn", ROLE_ARN]
+    for parameter in parameters:
+        command += ["--set", parameter]
+    log = stack.plan.folder.logs / "publish.log"
+    stack.display.status("The pipeline is published ...")
+    with log.open("ab") as output:
+        ended = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=stack.plan.aws_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=PUBLISH_TIMEOUT_S,
+            check=False,
+        )
+    if ended.returncode != 0:
+        message = "\n".join([f"The pipeline {name} could not be published:", *(f"    {line}" for line in tail(log, 8))])
+        raise DemoError(message)
+
+
+def require_programs() -> None:
+    """Raise DemoError if one of the programs that the demo starts is not installed."""
+    for path in (services.program("weed"), services.label_studio_program()):
+        if not path.exists():
+            message = f"{path.name} is not installed ({path} is missing): run `make install` again."
+            raise DemoError(message)

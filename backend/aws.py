@@ -1,0 +1,395 @@
+"""Adapter: AWS through boto3. Whether AWS is real, boto3's own ``AWS_*`` variables decide; nothing here asks."""
+
+import contextlib
+import functools
+import io
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from backend.config import Settings
+from backend.errors import AwsAccessError, AwsError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
+    from mypy_boto3_sagemaker.type_defs import ProductionVariantTypeDef
+    from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
+
+P = ParamSpec("P")
+R = TypeVar("R")
+logger = logging.getLogger(__name__)
+
+_DENIED = {"AccessDenied", "AccessDeniedException", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+_DISPLAY_NAME = re.compile(r"p(\d+)-n(\d+)-(\d+)")
+# Short, since the callers poll: what fails now is tried again in a minute.
+_CONTROL = Config(connect_timeout=3, read_timeout=30, retries={"total_max_attempts": 2, "mode": "standard"})
+# An endpoint's container has 60 s to answer; a late answer is of no use, so it is not asked twice.
+_RUNTIME = Config(
+    connect_timeout=3, read_timeout=65, retries={"total_max_attempts": 1}, max_pool_connections=64, tcp_keepalive=True
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One pipeline execution of a project; *annotations* is how many there were when it was started."""
+
+    arn: str
+    status: str
+    annotations: int
+    attempt: int
+    started: datetime
+
+    @property
+    def running(self) -> bool:
+        """Whether it may still produce a model."""
+        return self.status in {"Executing", "Stopping"}
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it came to its end without an error, whatever it decided about the model."""
+        return self.status == "Succeeded"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPackage:
+    """A version in a project's model package group."""
+
+    arn: str
+    version: int
+    dataset: str
+    training_job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A project's endpoint as it is; *version* is the model package's that it serves."""
+
+    status: str
+    version: int | None
+    failure: str = ""
+
+    @property
+    def serves(self) -> bool:
+        """Whether it answers, also while it is being updated."""
+        return self.status in {"InService", "Updating", "SystemUpdating", "RollingBack"}
+
+
+def _translated(call: Callable[P, R]) -> Callable[P, R]:
+    """Botocore's errors do not leave this module."""
+
+    @functools.wraps(call)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except ClientError as error:
+            raise _client_error(error) from error
+        except BotoCoreError as error:
+            raise AwsError(f"AWS cannot be reached: {error}") from error
+
+    return wrapper
+
+
+def _client_error(error: ClientError) -> AwsError:
+    code, message = _code(error), error.response.get("Error", {}).get("Message", "")
+    if code in _DENIED:
+        return AwsAccessError(
+            f"AWS denied {error.operation_name} ({code}): {message}; check the credentials and policy"
+        )
+    return AwsError(f"{error.operation_name} failed ({code}): {message}")
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _absent(error: ClientError) -> bool:
+    """Whether AWS says that the thing asked for is not there; each service has words of its own for that."""
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    return _code(error) in {"404", "NoSuchKey", "NotFound", "ResourceNotFound"} or (
+        _code(error) == "ValidationException"
+        and any(phrase in message for phrase in ("Could not find", "does not exist", "not found"))
+    )
+
+
+def _exists_already(error: ClientError) -> bool:
+    return "already exist" in str(error.response.get("Error", {}).get("Message", ""))
+
+
+class Aws:
+    """S3, pipeline executions, model packages and endpoints of this backend's pipeline."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        s3: "S3Client | None" = None,
+        sagemaker: "SageMakerClient | None" = None,
+        runtime: "SageMakerRuntimeClient | None" = None,
+    ) -> None:
+        session = boto3.session.Session()
+        self._settings = settings
+        self._s3: S3Client = s3 or session.client("s3", config=_CONTROL)
+        self._sagemaker: SageMakerClient = sagemaker or session.client("sagemaker", config=_CONTROL)
+        self._runtime: SageMakerRuntimeClient = runtime or session.client("sagemaker-runtime", config=_RUNTIME)
+
+    # -- S3 ------------------------------------------------------------------------------------------------------
+
+    @_translated
+    def get_object(self, bucket: str, key: str) -> bytes:
+        """The object's bytes."""
+        body = self._s3.get_object(Bucket=bucket, Key=key)["Body"]
+        with contextlib.closing(body):
+            return bytes(body.read())
+
+    @_translated
+    def put_object(self, key: str, body: bytes) -> None:
+        """Write an object into ``S3_BUCKET``."""
+        self._s3.upload_fileobj(io.BytesIO(body), self._settings.s3_bucket, key)
+
+    @_translated
+    def has_object(self, key: str) -> bool:
+        """Whether ``S3_BUCKET`` has an object *key*."""
+        try:
+            self._s3.head_object(Bucket=self._settings.s3_bucket, Key=key)
+        except ClientError as error:
+            if _absent(error):
+                return False
+            raise
+        return True
+
+    @_translated
+    def check_bucket(self) -> None:
+        """Raise if ``S3_BUCKET`` is not there or not ours."""
+        self._s3.head_bucket(Bucket=self._settings.s3_bucket)
+
+    def get_json(self, uri: str) -> Mapping[str, object]:
+        """A JSON object in S3, by its ``s3://`` URI.
+
+        Raises:
+            AwsError: it cannot be read or is no JSON object.
+        """
+        bucket, key = split_s3_uri(uri)
+        try:
+            value = json.loads(self.get_object(bucket, key))
+        except ValueError as error:
+            raise AwsError(f"{uri} is not readable JSON") from error
+        if not isinstance(value, dict):
+            raise AwsError(f"{uri} is not a JSON object")
+        return value
+
+    # -- pipeline executions -------------------------------------------------------------------------------------
+
+    @_translated
+    def pipeline_arn(self) -> str:
+        """The pipeline's ARN; raises if there is no such pipeline."""
+        return self._sagemaker.describe_pipeline(PipelineName=self._settings.sagemaker_pipeline)["PipelineArn"]
+
+    @_translated
+    def executions(self, project: int) -> list[Execution]:
+        """The project's executions, newest first; the pipeline is shared by all projects of this backend.
+
+        It looks back until a success that is more than a day old: further back nothing counts any more.
+        """
+        executions = []
+        yesterday = datetime.now(UTC) - timedelta(days=1)
+        for execution in self._executions(project):
+            executions.append(execution)
+            if execution.succeeded and execution.started < yesterday:
+                break
+        return executions
+
+    def _executions(self, project: int) -> Iterator[Execution]:
+        pages = self._sagemaker.get_paginator("list_pipeline_executions").paginate(
+            PipelineName=self._settings.sagemaker_pipeline, SortBy="CreationTime", SortOrder="Descending"
+        )
+        for summary in (each for page in pages for each in page["PipelineExecutionSummaries"]):
+            name = _DISPLAY_NAME.fullmatch(summary.get("PipelineExecutionDisplayName", ""))
+            if name is not None and int(name[1]) == project:
+                yield Execution(
+                    arn=summary["PipelineExecutionArn"],
+                    status=summary["PipelineExecutionStatus"],
+                    annotations=int(name[2]),
+                    attempt=int(name[3]),
+                    started=summary["StartTime"],
+                )
+
+    @_translated
+    def execution_end(self, execution: Execution) -> tuple[datetime, str]:
+        """When an execution came to its end, and its failure's reason ('' where it has none)."""
+        description = self._sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution.arn)
+        return description["LastModifiedTime"], description.get("FailureReason", "")
+
+    @_translated
+    def start_execution(
+        self, *, project: int, annotations: int, attempt: int, token: str, parameters: Mapping[str, str]
+    ) -> str:
+        """Start the pipeline; the same *token* never starts it twice. Returns the execution's ARN."""
+        return self._sagemaker.start_pipeline_execution(
+            PipelineName=self._settings.sagemaker_pipeline,
+            PipelineExecutionDisplayName=f"p{project}-n{annotations}-{attempt}",
+            PipelineParameters=[{"Name": name, "Value": value} for name, value in parameters.items()],
+            ClientRequestToken=token,
+        )["PipelineExecutionArn"]
+
+    # -- model packages ------------------------------------------------------------------------------------------
+
+    @_translated
+    def ensure_package_group(self, project: int) -> str:
+        """Make the project's model package group if it is not there. Returns its name."""
+        name = self._settings.project_name(project)
+        try:
+            self._sagemaker.create_model_package_group(
+                ModelPackageGroupName=name,
+                ModelPackageGroupDescription=f"Segmentation models of Label Studio project {project}",
+            )
+        except ClientError as error:
+            if not _exists_already(error):
+                raise
+        return name
+
+    @_translated
+    def newest_approved(self, project: int) -> ModelPackage | None:
+        """The project's newest approved model package, None while there is none."""
+        try:
+            summaries = self._sagemaker.list_model_packages(
+                ModelPackageGroupName=self._settings.project_name(project),
+                ModelApprovalStatus="Approved",
+                SortBy="CreationTime",
+                SortOrder="Descending",
+                MaxResults=1,
+            )["ModelPackageSummaryList"]
+        except ClientError as error:
+            if _absent(error):
+                return None
+            raise
+        return self._package(summaries[0]["ModelPackageArn"]) if summaries else None
+
+    def _package(self, arn: str) -> ModelPackage:
+        description = self._sagemaker.describe_model_package(ModelPackageName=arn)
+        metadata = description.get("CustomerMetadataProperties", {})
+        return ModelPackage(
+            arn=arn,
+            version=description["ModelPackageVersion"],
+            dataset=metadata.get("dataset", ""),
+            training_job=metadata.get("training_job", ""),
+        )
+
+    @_translated
+    def reject_package(self, arn: str, reason: str) -> None:
+        """Take a model package out of the choice, for a reason that the registry keeps."""
+        self._sagemaker.update_model_package(
+            ModelPackageArn=arn, ModelApprovalStatus="Rejected", ApprovalDescription=reason[:1024]
+        )
+
+    @_translated
+    def validation_miou(self, package: ModelPackage) -> float | None:
+        """The validation mIoU that the package's training job reported."""
+        if not package.training_job:
+            return None
+        job = self._sagemaker.describe_training_job(TrainingJobName=package.training_job)
+        metrics = {metric["MetricName"]: metric["Value"] for metric in job.get("FinalMetricDataList", [])}
+        return metrics.get("validation:mIOU")
+
+    # -- endpoint ------------------------------------------------------------------------------------------------
+
+    @_translated
+    def endpoint(self, project: int) -> Endpoint | None:
+        """The project's endpoint, None while there is none."""
+        try:
+            description = self._sagemaker.describe_endpoint(EndpointName=self._settings.project_name(project))
+        except ClientError as error:
+            if _absent(error):
+                return None
+            raise
+        version = re.fullmatch(r".*-v(\d+)", description.get("EndpointConfigName", ""))
+        return Endpoint(
+            status=description["EndpointStatus"],
+            version=int(version[1]) if version else None,
+            failure=description.get("FailureReason", ""),
+        )
+
+    @_translated
+    def has_endpoint_config(self, project: int, package: ModelPackage) -> bool:
+        """Whether a deployment of *package* was begun before."""
+        try:
+            self._sagemaker.describe_endpoint_config(EndpointConfigName=self._versioned_name(project, package))
+        except ClientError as error:
+            if _absent(error):
+                return False
+            raise
+        return True
+
+    @_translated
+    def deploy(self, project: int, package: ModelPackage, *, update: bool) -> None:
+        """Begin to serve *package*: a new endpoint, or an *update* of the running one, which answers meanwhile."""
+        name = self._versioned_name(project, package)
+        self._ensure_model(name, package)
+        self._ensure_endpoint_config(name)
+        endpoint = self._settings.project_name(project)
+        if update:
+            self._sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=name)
+        else:
+            self._sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=name)
+
+    @_translated
+    def delete_endpoint(self, project: int) -> None:
+        """Delete the project's endpoint: one that failed cannot be updated."""
+        self._sagemaker.delete_endpoint(EndpointName=self._settings.project_name(project))
+
+    def _versioned_name(self, project: int, package: ModelPackage) -> str:
+        return f"{self._settings.project_name(project)}-v{package.version}"
+
+    def _ensure_model(self, name: str, package: ModelPackage) -> None:
+        try:
+            self._sagemaker.create_model(
+                ModelName=name,
+                ExecutionRoleArn=self._settings.sagemaker_role_arn,
+                Containers=[{"ModelPackageName": package.arn}],
+            )
+        except ClientError as error:
+            if not _exists_already(error):
+                raise
+
+    def _ensure_endpoint_config(self, name: str) -> None:
+        variant: ProductionVariantTypeDef = {
+            "VariantName": "AllTraffic",
+            "ModelName": name,
+            "InstanceType": cast("ProductionVariantInstanceTypeType", self._settings.sagemaker_instance_type),
+            "InitialInstanceCount": 1,
+        }
+        try:
+            self._sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+        except ClientError as error:
+            if not _exists_already(error):
+                raise
+
+    @_translated
+    def invoke(self, project: int, jpeg: bytes, accept: str) -> bytes:
+        """Send an image to the project's endpoint; the answer is of the media type *accept*."""
+        answer = self._runtime.invoke_endpoint(
+            EndpointName=self._settings.project_name(project), ContentType="image/jpeg", Accept=accept, Body=jpeg
+        )
+        with contextlib.closing(answer["Body"]) as body:
+            return bytes(body.read())
+
+
+def split_s3_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of ``s3://bucket/key``. Keys are raw: ``#``, ``?`` and ``%20`` stand for themselves.
+
+    Raises:
+        AwsError: it is no such URI.
+    """
+    bucket, slash, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket or not slash or not key:
+        raise AwsError(f"wanted an address like s3://bucket/key, got {uri[:200]!r}")
+    return bucket, key

@@ -1,0 +1,196 @@
+"""Settings: the only place where the service reads its environment."""
+
+import os
+import re
+import urllib.parse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from backend.errors import SettingsError
+
+T = TypeVar("T")
+_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")  # SageMaker's own pattern for names
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set, read once at start. Field names are the variables' names in lower case."""
+
+    label_studio_url: str
+    label_studio_api_key: str = field(repr=False)
+    s3_bucket: str
+    sagemaker_role_arn: str
+    s3_prefix: str = "label-studio"
+    sagemaker_pipeline: str = "label-studio-segmentation"
+    sagemaker_instance_type: str = "ml.m5.large"
+    model_name: str = "segmentation"
+    start_training_each_n_updates: int = 16
+    minimum_miou: float = 0.4
+    miou_tolerance: float = 0.02
+    training_cooldown_seconds: float = 600.0
+    max_trainings_per_day: int = 24
+    model_score_threshold: float = 0.0
+    predict_side: int = 512
+    predict_timeout_seconds: float = 80.0
+    predict_concurrency: int = 4
+    poll_seconds: float = 60.0
+    max_body_mb: int = 64
+    basic_auth_user: str = ""
+    basic_auth_pass: str = field(default="", repr=False)
+    threads: int = 8
+    model_dir: Path = Path(".cache")
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
+        """Read *env* (the process's environment if left out).
+
+        Raises:
+            SettingsError: with one line for each variable that is missing or cannot be used.
+        """
+        reader = _Reader(os.environ if env is None else env)
+        values = _read_all(reader)
+        if reader.problems:
+            raise SettingsError(reader.problems)
+        return cls(**values)  # type: ignore[arg-type]  # the reader checked each value's type
+
+    @property
+    def basic_auth(self) -> tuple[str, str] | None:
+        """User and password that requests must carry, or None where none is asked for."""
+        return (self.basic_auth_user, self.basic_auth_pass) if self.basic_auth_user else None
+
+    def project_name(self, project: int) -> str:
+        """Name of a project's model package group and of its endpoint."""
+        return f"{self.sagemaker_pipeline}-p{project}"
+
+    def model_version(self, package_version: int) -> str:
+        """What Label Studio calls the model of a package, e.g. ``birds v3``."""
+        return f"{self.model_name} v{package_version}"
+
+    def key(self, *parts: str) -> str:
+        """An object key below ``S3_PREFIX``."""
+        return "/".join(part for part in (self.s3_prefix, *parts) if part)
+
+
+class _Reader:
+    """Reads variables one by one and remembers every problem, so that they are reported together."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        self.problems: list[str] = []
+
+    def text(self, *names: str, default: str | None = None) -> str:
+        """The first of *names* that is set; the rest are other spellings of the same setting."""
+        for name in names:
+            if value := self._env.get(name, "").strip():
+                return value
+        if default is None:
+            self.problems.append(f"{' or '.join(names)} is not set; see the settings table in the README")
+        return default or ""
+
+    def matching(self, name: str, pattern: re.Pattern[str], wanted: str, default: str | None = None) -> str:
+        value = self.text(name, default=default)
+        if value and not pattern.fullmatch(value):
+            self.problems.append(f"{name}: wanted {wanted}, got {value!r}")
+        return value
+
+    def number(self, name: str, parse: Callable[[str], T], default: T, *, low: float, high: float) -> T:
+        raw = self._env.get(name, "").strip()
+        if not raw:
+            return default
+        try:
+            value = parse(raw)
+        except ValueError:
+            value = None
+        if value is None or not low <= float(value) <= high:  # type: ignore[arg-type]
+            self.problems.append(f"{name}: wanted a number from {low:g} to {high:g}, got {raw!r}")
+            return default
+        return value
+
+    def url(self, *names: str) -> str:
+        value = self.text(*names).rstrip("/")
+        parts = urllib.parse.urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+            self.problems.append(f"{names[0]}: wanted an address like http://localhost:8080, got {value!r}")
+        return value
+
+    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
+        value = self.text(name, default=allowed[0]).upper()
+        if value not in allowed:
+            self.problems.append(f"{name}: wanted one of {', '.join(allowed)}, got {value!r}")
+        return value
+
+    def folder(self, name: str, default: Path) -> Path:
+        """A folder that this process can write to; made if it is not there."""
+        path = Path(self.text(name, default=str(default))).expanduser()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self.problems.append(f"{name}: cannot make the folder {path}: {error.strerror}")
+            return path
+        if not os.access(path, os.W_OK):
+            self.problems.append(f"{name}: the folder {path} cannot be written to by this user")
+        return path
+
+
+def _read_all(read: _Reader) -> dict[str, object]:
+    return {
+        **_read_services(read),
+        **_read_training(read),
+        **_read_serving(read),
+    }
+
+
+def _read_services(read: _Reader) -> dict[str, object]:
+    values: dict[str, object] = {
+        "label_studio_url": read.url("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"),
+        "label_studio_api_key": read.text("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN"),
+        "s3_bucket": read.matching("S3_BUCKET", _BUCKET, "the name of an S3 bucket (no s3://, no slash)"),
+        "s3_prefix": read.text("S3_PREFIX", default="label-studio").strip("/"),
+        "sagemaker_pipeline": read.matching(
+            "SAGEMAKER_PIPELINE", _NAME, "letters, digits and single hyphens", "label-studio-segmentation"
+        ),
+        "sagemaker_role_arn": read.matching(
+            "SAGEMAKER_ROLE_ARN", _ROLE, "a role like arn:aws:iam::111122223333:role/NAME"
+        ),
+        "sagemaker_instance_type": read.text("SAGEMAKER_INSTANCE_TYPE", default="ml.m5.large"),
+        "model_name": read.text("MODEL_NAME", default="segmentation"),
+    }
+    if len(str(values["sagemaker_pipeline"])) > 40:
+        # Endpoint names end at 63 characters and carry the project's and the version's number too.
+        read.problems.append("SAGEMAKER_PIPELINE: wanted at most 40 characters")
+    return values
+
+
+def _read_training(read: _Reader) -> dict[str, object]:
+    return {
+        "start_training_each_n_updates": read.number("START_TRAINING_EACH_N_UPDATES", int, 16, low=2, high=1e6),
+        "minimum_miou": read.number("MINIMUM_MIOU", float, 0.4, low=0, high=1),
+        "miou_tolerance": read.number("MIOU_TOLERANCE", float, 0.02, low=0, high=1),
+        "training_cooldown_seconds": read.number("TRAINING_COOLDOWN_SECONDS", float, 600.0, low=0, high=86400),
+        "max_trainings_per_day": read.number("MAX_TRAININGS_PER_DAY", int, 24, low=1, high=10000),
+    }
+
+
+def _read_serving(read: _Reader) -> dict[str, object]:
+    user = read.text("BASIC_AUTH_USER", default="")
+    password = read.text("BASIC_AUTH_PASS", default="")
+    if bool(user) != bool(password):
+        read.problems.append("BASIC_AUTH_USER and BASIC_AUTH_PASS: wanted both or neither, got one")
+    return {
+        "basic_auth_user": user,
+        "basic_auth_pass": password,
+        "model_score_threshold": read.number("MODEL_SCORE_THRESHOLD", float, 0.0, low=0, high=1),
+        "predict_side": read.number("PREDICT_SIDE", int, 512, low=64, high=4096),
+        "predict_timeout_seconds": read.number("PREDICT_TIMEOUT_SECONDS", float, 80.0, low=1, high=3600),
+        "predict_concurrency": read.number("PREDICT_CONCURRENCY", int, 4, low=1, high=64),
+        "poll_seconds": read.number("POLL_SECONDS", float, 60.0, low=0.2, high=3600),
+        "max_body_mb": read.number("MAX_BODY_MB", int, 64, low=1, high=1024),
+        "threads": read.number("THREADS", int, 8, low=1, high=1024),
+        "model_dir": read.folder("MODEL_DIR", Path(".cache")),
+        "log_level": read.choice("LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
+    }

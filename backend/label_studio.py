@@ -1,0 +1,247 @@
+"""Adapter: Label Studio's API through label-studio-sdk. Takes legacy tokens and personal access tokens alike."""
+
+import base64
+import functools
+import json
+import logging
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+import httpx
+
+# The package's own `LabelStudio` class loads pandas and more for features that are not used here: 100 MB a worker.
+from label_studio_sdk.base_client import LabelStudioBase
+from label_studio_sdk.core.api_error import ApiError
+
+from backend.errors import ImageError, LabelStudioError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+logger = logging.getLogger(__name__)
+
+_PAGE = 100
+_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What training and predicting need to know of a project; *annotations* are counted without skipped ones."""
+
+    id: int
+    label_config: str
+    annotations: int
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class MlBackend:
+    """An ML backend as a project's Settings > Model shows it."""
+
+    id: int
+    url: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One task's prediction as Label Studio stores it."""
+
+    task: int
+    result: Sequence[Mapping[str, object]]
+    score: float | None
+    model_version: str
+
+
+def _translated(call: Callable[P, R]) -> Callable[P, R]:
+    """The SDK's errors do not leave this module."""
+
+    @functools.wraps(call)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except ApiError as error:
+            raise LabelStudioError(_api_message(error)) from error
+        except (httpx.HTTPError, ValueError) as error:
+            raise LabelStudioError(
+                f"Label Studio cannot be reached or understood: {type(error).__name__}: {error}"
+            ) from error
+
+    return wrapper
+
+
+def _api_message(error: ApiError) -> str:
+    body = error.body if isinstance(error.body, Mapping) else {}
+    detail = str(body.get("detail") or body.get("validation_errors") or "")[:300]
+    if error.status_code in {401, 403}:
+        return (
+            f"Label Studio refuses the token ({error.status_code}: {detail}); set LABEL_STUDIO_API_KEY to a personal "
+            "access token or, where the organization allows them, a legacy token (Account & Settings)"
+        )
+    return f"Label Studio answered {error.status_code}: {detail}"
+
+
+class LabelStudio:
+    """One Label Studio server, as the owner of an API token sees it."""
+
+    def __init__(self, url: str, api_key: str) -> None:
+        self._url = url.rstrip("/")
+        self._api_key = api_key
+        self._client_or_none: LabelStudioBase | None = None
+
+    @property
+    def _client(self) -> LabelStudioBase:
+        """Made at first use, since a malformed or expired token makes the SDK raise."""
+        if self._client_or_none is None:
+            self._client_or_none = LabelStudioBase(base_url=self._url, api_key=self._api_key, timeout=_TIMEOUT_S)
+        return self._client_or_none
+
+    @_translated
+    def whoami(self) -> str:
+        """The token's user, by e-mail; raises if the address or the token is wrong."""
+        return self._client.users.whoami().email or "a user without e-mail"
+
+    @_translated
+    def project(self, project: int) -> Project:
+        """The project as it is now."""
+        found = self._client.projects.get(project)
+        return Project(
+            id=project,
+            label_config=found.label_config or "",
+            annotations=found.total_annotations_number or 0,
+            tasks=found.task_number or 0,
+        )
+
+    @_translated
+    def annotated_tasks(self, project: int) -> list[dict[str, Any]]:
+        """Every task that has an annotation, with its annotations; image references are as stored (raw ``s3://``)."""
+        chunks = self._client.projects.exports.download_sync(
+            project, export_type="JSON", download_all_tasks=False, download_resources=False
+        )
+        tasks = json.loads(b"".join(chunks))
+        return [task for task in tasks if isinstance(task, dict)]
+
+    def waiting_tasks(self, project: int, model_version: str) -> Iterator[list[dict[str, Any]]]:
+        """Pages of the tasks that nobody has annotated and that lack a prediction of *model_version*.
+
+        Each page is asked for anew from the start, so predictions are to be stored before the next page is taken;
+        a page that brings no new task ends it.
+        """
+        seen: set[int] = set()
+        while page := [task for task in self._waiting_page(project, model_version) if task["id"] not in seen]:
+            seen.update(task["id"] for task in page)
+            yield page
+
+    @_translated
+    def _waiting_page(self, project: int, model_version: str) -> list[dict[str, Any]]:
+        filters = [
+            {"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0},
+            {
+                "filter": "filter:tasks:predictions_model_versions",
+                "operator": "not_contains",
+                "type": "List",
+                "value": [model_version],
+            },
+        ]
+        query = json.dumps({"filters": {"conjunction": "and", "items": filters}})
+        page = self._client.tasks.list(
+            project=project, query=query, resolve_uri=False, include="id,data", page=1, page_size=_PAGE
+        )
+        return [{"id": task.id, "data": task.data or {}} for task in page.items or []]
+
+    @_translated
+    def store_predictions(self, project: int, predictions: Sequence[Prediction]) -> None:
+        """Store predictions in one call."""
+        request = [
+            {"task": each.task, "result": each.result, "score": each.score, "model_version": each.model_version}
+            for each in predictions
+        ]
+        self._client.projects.import_predictions(project, request=request)
+
+    @_translated
+    def ml_backend(self, project: int, url: str) -> MlBackend | None:
+        """This backend as the project knows it: the only one connected, or the one at *url*."""
+        found = [MlBackend(each.id, each.url, each.title or "") for each in self._client.ml.list(project=project)]
+        if len(found) > 1:
+            found = [each for each in found if each.url.rstrip("/") == url.rstrip("/")]
+        return found[0] if found else None
+
+    @_translated
+    def set_title(self, project: int, backend: MlBackend, title: str) -> None:
+        """Rename the connected ML backend.
+
+        Label Studio shows and orders by the scores of those predictions whose version equals the backend's title.
+        """
+        self._client.ml.update(backend.id, url=backend.url, project=project, title=title)
+
+    @_translated
+    def secure_webhook(self, project: int, backend: MlBackend, authorization: str) -> bool:
+        """Give the backend's webhook the header that it wants. Returns whether that was lacking.
+
+        Label Studio makes an ML backend's webhook without headers, whatever user and password the backend has.
+        """
+        url = f"{backend.url.rstrip('/')}/webhook"
+        changed = False
+        for hook in self._client.webhooks.list(project=str(project)):
+            headers = dict(hook.headers or {})
+            if hook.url == url and headers.get("Authorization") != authorization:
+                headers["Authorization"] = authorization
+                self._client.webhooks.update(hook.id, url=url, headers=headers)
+                changed = True
+        return changed
+
+    def fetch(self, path: str, *, task: int | None, limit: int) -> bytes:
+        """An uploaded file by its path (``/data/...``), or any reference by Label Studio's own storages.
+
+        Raises:
+            ImageError: it is not there, or larger than *limit* bytes.
+        """
+        url = f"{self._url}{path}" if path.startswith("/") else self._resolve_url(path, task)
+        headers = self._authorization()
+        try:
+            return _download(url, headers=headers, limit=limit)
+        except httpx.HTTPError as error:
+            raise ImageError(f"Label Studio does not give {path[:200]}: {error}") from error
+
+    def _resolve_url(self, reference: str, task: int | None) -> str:
+        """Label Studio reads cloud storages for those who have no credentials of their own."""
+        if task is None:
+            raise ImageError(f"wanted a task to resolve {reference[:200]} with, got none")
+        encoded = base64.urlsafe_b64encode(reference.encode()).decode()
+        return f"{self._url}/tasks/{task}/resolve/?fileuri={urllib.parse.quote(encoded)}"
+
+    @_translated
+    def _authorization(self) -> dict[str, str]:
+        headers = self._client._client_wrapper.get_headers()  # the SDK's only way to a fresh token
+        return {name: value for name, value in headers.items() if name.lower() == "authorization"}
+
+
+def basic_authorization(user: str, password: str) -> str:
+    """The header that carries a user and a password (RFC 7617)."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def download(url: str, *, limit: int) -> bytes:
+    """Bytes behind an http(s) address.
+
+    Raises:
+        ImageError: it cannot be fetched, or is larger than *limit* bytes.
+    """
+    try:
+        return _download(url, headers={}, limit=limit)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ImageError(f"cannot fetch {url[:200]}: {error}") from error
+
+
+def _download(url: str, *, headers: dict[str, str], limit: int) -> bytes:
+    """Follow redirects; httpx drops the authorization when one leads to another host."""
+    chunks, size = [], 0
+    with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=_TIMEOUT_S) as response:
+        response.raise_for_status()
+        for chunk in response.iter_bytes():
+            size += len(chunk)
+            if size > limit:
+                raise ImageError(f"{url[:200]} is larger than {limit // 2**20} MB")
+            chunks.append(chunk)
+    return b"".join(chunks)

@@ -1,0 +1,129 @@
+"""Tasks -> predictions, by the project's endpoint."""
+
+import io
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from backend.config import Settings
+from backend.errors import AwsError, BackendError, ImageError
+from backend.images import PreparedImage, prepare_image
+from backend.masks import Segmentation, mask_to_polygons, probabilities_to_polygons
+from backend.recordio import MEDIA_TYPE, decode_probabilities
+from backend.regions import LabelConfig, polygons_to_regions
+from backend.state import ProjectState
+
+logger = logging.getLogger(__name__)
+
+# InvokeEndpoint's answer ends at 6 MB in the service model; four bytes a class and pixel must stay below that.
+MAX_ANSWER_BYTES = 5_500_000
+Item = dict[str, object]
+
+
+class Inference(Protocol):
+    """What predicting needs of AWS."""
+
+    def invoke(self, project: int, jpeg: bytes, accept: str) -> bytes: ...
+
+
+class ImageSource(Protocol):
+    """Where images come from."""
+
+    def fetch(self, reference: str, *, task: int | None = None) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One task's prediction: *item* is ``{}`` where there is none, then *error* says why."""
+
+    item: Item
+    error: BackendError | None = None
+
+    @property
+    def retry(self) -> bool:
+        """Whether it is worth asking again: the endpoint failed, not the image."""
+        return self.error is not None and not isinstance(self.error, ImageError)
+
+
+class Predictor:
+    """Predicts tasks in parallel, each on its own: one bad task harms no other."""
+
+    def __init__(self, settings: Settings, *, inference: Inference, images: ImageSource) -> None:
+        self._settings = settings
+        self._inference = inference
+        self._images = images
+        self._pool = ThreadPoolExecutor(settings.predict_concurrency, thread_name_prefix="predict")
+
+    def predict(
+        self, tasks: Sequence[Mapping[str, Any]], *, config: LabelConfig, state: ProjectState, deadline: float
+    ) -> list[Outcome]:
+        """One outcome a task, in order; what is not there at *deadline* (``time.monotonic``) is an empty item."""
+        futures = [self._pool.submit(self._predict_one, task, config, state, deadline) for task in tasks]
+        wait(futures, timeout=max(0.0, deadline - time.monotonic()))
+        return [_outcome(future) for future in futures]
+
+    def _predict_one(
+        self, task: Mapping[str, Any], config: LabelConfig, state: ProjectState, deadline: float
+    ) -> Outcome:
+        if time.monotonic() >= deadline:
+            return Outcome({}, AwsError("no time was left to ask the endpoint"))
+        number = task.get("id")
+        try:
+            return Outcome(self._item(task, config, state))
+        except BackendError as error:
+            logger.warning("project %s task %s: no prediction: %s", state.project, number, error)
+            return Outcome({}, error)
+
+    def _item(self, task: Mapping[str, Any], config: LabelConfig, state: ProjectState) -> Item:
+        reference = (task.get("data") or {}).get(config.image_field)
+        if not isinstance(reference, str) or not reference:
+            raise ImageError(f"wanted an image address in the task's {config.image_field!r}, found none")
+        number = task.get("id")
+        body = self._images.fetch(reference, task=number if isinstance(number, int) else None)
+        image = prepare_image(body, side=self._settings.predict_side)
+        segmentation = self._segment(image, state)
+        regions = polygons_to_regions(
+            segmentation.polygons,
+            config=config,
+            model_labels=state.labels or config.labels,
+            size_wh=image.shown_wh,
+            threshold=self._settings.model_score_threshold,
+        )
+        item: Item = {"result": regions, "model_version": state.live}
+        if segmentation.score is not None:
+            item["score"] = round(segmentation.score, 4)
+        return item
+
+    def _segment(self, image: PreparedImage, state: ProjectState) -> Segmentation:
+        """By probabilities where they fit into an answer, else by the mask of class ids."""
+        classes = len(state.labels) + 1
+        width, height = image.sent_wh
+        if state.labels and 4 * classes * width * height <= MAX_ANSWER_BYTES:
+            answer = self._inference.invoke(state.project, image.jpeg, MEDIA_TYPE)
+            return probabilities_to_polygons(decode_probabilities(answer, classes))
+        answer = self._inference.invoke(state.project, image.jpeg, "image/png")
+        return mask_to_polygons(_decode_mask(answer))
+
+
+def _decode_mask(body: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    try:
+        with Image.open(io.BytesIO(body)) as image:
+            return np.asarray(image if image.mode in {"P", "L"} else image.convert("L"), dtype=np.uint8)
+    except OSError as error:
+        raise AwsError(f"the endpoint's answer is no PNG mask: {error}") from error
+
+
+def _outcome(future: Future[Outcome]) -> Outcome:
+    if not future.done():
+        future.cancel()
+        return Outcome({}, AwsError("the endpoint did not answer in time"))
+    if fault := future.exception():
+        logger.error("a prediction failed unexpectedly", exc_info=fault)
+        return Outcome({}, AwsError("the prediction failed unexpectedly; see the log"))
+    return future.result()

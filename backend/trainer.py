@@ -1,0 +1,263 @@
+"""When to train, and how training is started."""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any, Protocol
+
+from backend.aws import Execution, ModelPackage
+from backend.config import Settings
+from backend.dataset import Selection, Snapshot, build_snapshot, select_annotations
+from backend.errors import BackendError
+from backend.label_studio import Project
+from backend.regions import parse_label_config
+
+logger = logging.getLogger(__name__)
+ATTEMPTS = 3  # for one threshold; after that the next one is waited for
+
+
+class Action(Enum):
+    """What to do about training, in the words that the annotator's side gets to read."""
+
+    WAIT = "waiting"
+    RUNNING = "running"
+    COOL_DOWN = "cooling down"
+    DAY_LIMIT = "daily limit reached"
+    NOTHING = "nothing to train on"
+    START = "started"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How often may be trained."""
+
+    every: int = 16
+    cooldown: timedelta = timedelta(minutes=10)
+    per_day: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the project's executions say. *newest* is '' while there was none.
+
+    *last_trained* is the count of annotations that the last execution used up: one that succeeded, or that somebody
+    stopped. *failures* counts those that failed after it, *failed_at* is the newest one's count of annotations and
+    *failed_on* when it ended.
+    """
+
+    newest: str = ""
+    running: bool = False
+    last_trained: int = 0
+    failures: int = 0
+    failed_at: int = 0
+    failed_on: datetime | None = None
+    today: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do and why. *train_at* is the count at which training starts by itself."""
+
+    action: Action
+    annotations: int
+    train_at: int
+    reason: str
+
+    def as_json(self) -> dict[str, object]:
+        """For an answer over HTTP."""
+        return {
+            "status": self.action.value,
+            "annotations": self.annotations,
+            "train_at": self.train_at,
+            "message": self.reason,
+        }
+
+
+def read_history(executions: Sequence[Execution], *, now: datetime, failed_on: datetime | None = None) -> History:
+    """Sum up *executions*, newest first; *failed_on* is when the newest one ended, if it failed."""
+    failures: list[Execution] = []
+    last_trained = 0
+    for execution in executions:
+        if execution.succeeded or execution.status == "Stopped":
+            last_trained = execution.annotations
+            break
+        if not execution.running:
+            failures.append(execution)
+    return History(
+        newest=executions[0].arn if executions else "",
+        running=any(execution.running for execution in executions),
+        last_trained=last_trained,
+        failures=len(failures),
+        failed_at=failures[0].annotations if failures else 0,
+        failed_on=failed_on,
+        today=sum(execution.started > now - timedelta(days=1) for execution in executions),
+    )
+
+
+def decide(annotations: int, history: History, policy: Policy, *, now: datetime, forced: bool = False) -> Decision:
+    """Whether to train on *annotations* (skipped ones not counted). Pure.
+
+    The rule is a crossing, ``annotations - last_trained >= every``, never a remainder: annotations that come two at a
+    time cannot jump over it. *forced* (Start Training) asks for no count.
+    """
+    train_at = _train_at(history, policy)
+
+    def decision(action: Action, reason: str) -> Decision:
+        return Decision(action, annotations, train_at, reason)
+
+    if history.running:
+        return decision(Action.RUNNING, "a training is running; what is labelled meanwhile counts for the next one")
+    if annotations == 0:
+        return decision(Action.WAIT, f"0/{train_at} annotations")
+    if forced:
+        return decision(Action.START, f"asked for, with {annotations} annotations")
+    if annotations < train_at:
+        return decision(Action.WAIT, f"{annotations}/{train_at} annotations")
+    if _retrying(history) and history.failed_on is not None and now < history.failed_on + policy.cooldown:
+        return decision(Action.COOL_DOWN, f"the last training failed; it is tried again after {policy.cooldown}")
+    if history.today >= policy.per_day:
+        return decision(Action.DAY_LIMIT, f"{history.today} trainings in 24 hours (MAX_TRAININGS_PER_DAY)")
+    return decision(Action.START, f"{annotations}/{train_at} annotations")
+
+
+def _retrying(history: History) -> bool:
+    """Whether the last failure is to be tried again with the same annotations."""
+    return history.failures % ATTEMPTS != 0
+
+
+def _train_at(history: History, policy: Policy) -> int:
+    if history.failures and not _retrying(history):
+        return history.failed_at + policy.every
+    return history.last_trained + policy.every
+
+
+def execution_token(pipeline: str, project: int, history: History) -> str:
+    """The ``ClientRequestToken``: every execution of a project can have one successor only.
+
+    Two workers that see the same state make the same token, and one that still sees an old state gets the execution
+    that was started from it instead of a second one.
+    """
+    return hashlib.sha256(f"{pipeline}/{project}/{history.newest}".encode()).hexdigest()
+
+
+class TrainingCloud(Protocol):
+    """What the trainer needs of AWS."""
+
+    def executions(self, project: int) -> list[Execution]: ...
+    def execution_end(self, execution: Execution) -> tuple[datetime, str]: ...
+    def ensure_package_group(self, project: int) -> str: ...
+    def newest_approved(self, project: int) -> ModelPackage | None: ...
+    def validation_miou(self, package: ModelPackage) -> float | None: ...
+    def put_object(self, key: str, body: bytes) -> None: ...
+    def start_execution(
+        self, *, project: int, annotations: int, attempt: int, token: str, parameters: Mapping[str, str]
+    ) -> str: ...
+
+
+class AnnotationSource(Protocol):
+    """What the trainer needs of Label Studio."""
+
+    def project(self, project: int) -> Project: ...
+    def annotated_tasks(self, project: int) -> list[dict[str, Any]]: ...
+
+
+class ImageKeys(Protocol):
+    """Makes sure that every image lies in the bucket."""
+
+    def keys(self, project: int, selection: Selection) -> dict[str, str]: ...
+
+
+class Trainer:
+    """Starts the pipeline when it is time to."""
+
+    def __init__(
+        self, settings: Settings, *, cloud: TrainingCloud, source: AnnotationSource, images: ImageKeys
+    ) -> None:
+        self._settings = settings
+        self._cloud = cloud
+        self._source = source
+        self._images = images
+        self.policy = Policy(
+            every=settings.start_training_each_n_updates,
+            cooldown=timedelta(seconds=settings.training_cooldown_seconds),
+            per_day=settings.max_trainings_per_day,
+        )
+
+    def consider(self, project: int, *, forced: bool = False) -> tuple[Decision, History]:
+        """Ask Label Studio and SageMaker how things stand, and start the pipeline if it is time to.
+
+        Raises:
+            BackendError: one of them cannot be asked, or the project cannot be trained on.
+        """
+        now = datetime.now(UTC)
+        history = self._history(project, now)
+        found = self._source.project(project)
+        decision = decide(found.annotations, history, self.policy, now=now, forced=forced)
+        if decision.action is Action.START:
+            decision = self._start(found, history, now=now, forced=forced)
+        return decision, history
+
+    def _history(self, project: int, now: datetime) -> History:
+        executions = self._cloud.executions(project)
+        failed = bool(executions) and executions[0].status in {"Failed", "CompletedWithFailures"}
+        failed_on = self._cloud.execution_end(executions[0])[0] if failed else None
+        return read_history(executions, now=now, failed_on=failed_on)
+
+    def _start(self, project: Project, history: History, *, now: datetime, forced: bool) -> Decision:
+        """The count is taken anew from the export, which is what will be trained on."""
+        config = parse_label_config(project.label_config)
+        selection = select_annotations(self._source.annotated_tasks(project.id), config)
+        decision = decide(selection.annotations, history, self.policy, now=now, forced=forced)
+        if decision.action is not Action.START:
+            return decision
+        keys = self._images.keys(project.id, selection)
+        usable = [task for task in selection.tasks if task.image in keys]
+        if len(usable) < 2 or not any(task.polygons for task in usable):
+            reason = f"wanted two images and a polygon at least, found {len(usable)} usable images; " + (
+                "; ".join(selection.skipped[:3]) or "label more"
+            )
+            return Decision(Action.NOTHING, selection.annotations, decision.train_at, reason)
+        snapshot = build_snapshot(
+            selection, project=project.id, labels=config.labels, bucket=self._settings.s3_bucket, keys=keys
+        )
+        arn = self._run(project.id, selection, snapshot, history)
+        logger.info(
+            "project %s: started %s with %s annotations (%s left out)",
+            project.id,
+            arn,
+            selection.annotations,
+            len(selection.skipped),
+        )
+        return decision
+
+    def _run(self, project: int, selection: Selection, snapshot: Snapshot, history: History) -> str:
+        folder = self._settings.key("projects", str(project), "datasets", snapshot.digest)
+        for name, body in snapshot.files.items():
+            self._cloud.put_object(f"{folder}/{name}", body)
+        parameters = {
+            "DatasetS3Uri": f"s3://{self._settings.s3_bucket}/{folder}/",
+            "ModelPackageGroupName": self._cloud.ensure_package_group(project),
+            "MinimumMIoU": str(self._settings.minimum_miou),
+            "ApproveMIoU": str(self._approve_from(project)),
+        }
+        return self._cloud.start_execution(
+            project=project,
+            annotations=selection.annotations,
+            attempt=history.failures,
+            token=execution_token(self._settings.sagemaker_pipeline, project, history),
+            parameters=parameters,
+        )
+
+    def _approve_from(self, project: int) -> float:
+        """A new model is approved unless it is worse than the newest approved one by more than the tolerance."""
+        package = self._cloud.newest_approved(project)
+        try:
+            live = self._cloud.validation_miou(package) if package else None
+        except BackendError as error:
+            logger.warning("project %s: the live model's mIoU is not known: %s", project, error)
+            live = None
+        floor = self._settings.minimum_miou
+        return round(max(floor, (live or 0.0) - self._settings.miou_tolerance), 4)

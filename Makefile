@@ -1,6 +1,6 @@
 # Two commands: `make demo` runs the whole loop on this machine, `make test` runs the tests. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-check test check bench definition lock format clean
+.PHONY: help install demo demo-check test check lint bench definition lock format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -41,15 +41,16 @@ demo-check: $(VENV)/.demo .venv-label-studio/.done  ## The same without a person
 	@$(BIN)/python -m demo check
 
 test: $(VENV)/.dev .venv-label-studio/.done  ## Run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --cov
 
-check: $(VENV)/.dev .venv-label-studio/.done  ## What CI checks: lint, types, imports, the pipeline definition, tests
+check: lint test  ## What CI checks: code, types, imports, the pipeline's definition, tests
+
+lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pipeline check
-	@$(BIN)/python -m pytest --cov
 
 bench: $(VENV)/.dev  ## Measure
 	@$(BIN)/python -m bench

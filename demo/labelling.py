@@ -12,9 +12,10 @@ from label_studio_sdk.core.api_error import ApiError
 from demo.errors import DemoError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 TIMEOUT_S = 120
+PAGE_SIZE = 500
 COLOURS = ("#D4380D", "#FFC069", "#1677FF", "#389E0D", "#722ED1", "#13C2C2", "#EB2F96", "#AD8B00")
 
 
@@ -28,7 +29,7 @@ def label_config(labels: Sequence[str]) -> str:
         "<View>\n"
         '  <Header value="Select label and click the image to start"/>\n'
         '  <Image name="image" value="$image" zoom="true"/>\n'
-        '  <PolygonLabels name="label" toName="image" strokeWidth="3" pointSize="small" opacity="0.9">\n'
+        '  <PolygonLabels name="label" toName="image" strokeWidth="3" pointSize="small" opacity="0.4">\n'
         f"{entries}"
         "  </PolygonLabels>\n"
         "</View>"
@@ -149,10 +150,22 @@ class Labelling:
 
     def tasks(self, project: int) -> list[Task]:
         """All tasks of the project, oldest first."""
-        found: Iterable[Any] = self._client.tasks.list(
-            project=project, fields="task_only", page_size=500, resolve_uri=False
+        tasks: list[Task] = []
+        while True:
+            page = self._task_page(project, number=len(tasks) // PAGE_SIZE + 1)
+            tasks += page
+            if len(page) < PAGE_SIZE:
+                return sorted(tasks, key=lambda task: task.id)
+
+    def _task_page(self, project: int, *, number: int) -> list[Task]:
+        """One page; the client's own iteration would ask for a page too many, which Label Studio logs as an error."""
+        found: Sequence[Any] = (
+            self._client.tasks.list(
+                project=project, fields="task_only", page=number, page_size=PAGE_SIZE, resolve_uri=False
+            ).items
+            or []
         )
-        tasks = [
+        return [
             Task(
                 id=int(task.id),
                 key=_key(str(task.data.get("image", ""))),
@@ -161,7 +174,6 @@ class Labelling:
             )
             for task in found
         ]
-        return sorted(tasks, key=lambda task: task.id)
 
     def submit(self, task: int, regions: list[dict[str, Any]], *, lead_time_s: float) -> None:
         """Submit an annotation, as the editor does when a person presses *Submit*."""
@@ -186,6 +198,11 @@ class Labelling:
         answer.raise_for_status()
         return {str(version): int(count) for version, count in answer.json().items()}
 
+    def webhook_is_authorized(self, project: int, url: str) -> bool:
+        """Whether the webhook to *url* carries an Authorization header."""
+        hooks: list[Any] = list(self._client.webhooks.list(project=str(project)))
+        return any(hook.url == url and "Authorization" in (hook.headers or {}) for hook in hooks)
+
     def add_webhook(self, project: int, url: str, headers: dict[str, str] | None = None) -> None:
         """Send all events of the project to *url* as well, unless they are sent there already."""
         if not any(hook.url == url for hook in self._client.webhooks.list(project=str(project))):
@@ -197,6 +214,13 @@ class Labelling:
                 is_active=True,
                 headers=headers or {},
             )
+
+    def remove_webhook(self, project: int, url: str) -> None:
+        """Send no more events to *url*."""
+        hooks: list[Any] = list(self._client.webhooks.list(project=str(project)))
+        for hook in hooks:
+            if hook.url == url:
+                self._client.webhooks.delete(hook.id)
 
 
 def _required_id(value: int | None, what: str) -> int:

@@ -16,7 +16,7 @@ from demo import services
 from demo.errors import DemoError
 from demo.labelling import Labelling
 from demo.pictures import ensure_bucket
-from demo.ports import HOST
+from demo.ports import HOST, PREFERRED
 from demo.process import Child, Service, listeners, start, sweep, tail, wait_until_ready
 from demo.services import BUCKET, PIPELINE, REGION, ROLE_ARN, S3_PREFIX, Plan
 from demo.state import ROOT, Folder, load_state, only_demo
@@ -116,8 +116,17 @@ def is_loopback(host: str) -> bool:
 
 
 @contextmanager
-def running(folder: Folder, display: Display, environment: Mapping[str, str]) -> Iterator[Stack]:
+def running(
+    folder: Folder,
+    display: Display,
+    environment: Mapping[str, str],
+    *,
+    ports: Mapping[str, int] = PREFERRED,
+    fresh: bool = False,
+) -> Iterator[Stack]:
     """The whole stack of *folder*, up; stopped when the block is left, however that happens.
+
+    *ports* are the preferred ones of a folder that has no state yet; with *fresh* the folder is emptied first.
 
     Raises:
         DemoError: a service did not come up, or another demo runs in the folder.
@@ -127,7 +136,9 @@ def running(folder: Folder, display: Display, environment: Mapping[str, str]) ->
     with only_demo(folder):
         for name in sweep(folder):
             display.line(f"  {name}: an earlier demo was killed and left it running; stopped it")
-        stack = Stack(Plan(folder, load_state(folder), environment), display)
+        if fresh:
+            folder.empty()
+        stack = Stack(Plan(folder, load_state(folder, ports), environment), display)
         try:
             bring_up(stack)
             yield stack
@@ -142,14 +153,15 @@ def bring_up(stack: Stack) -> None:
     because it looks for its bucket, its pipeline and Label Studio when it starts.
     """
     plan = stack.plan
-    label_studio = stack.start(services.label_studio(plan))
-    stack.wait(stack.start(services.seaweedfs(plan)))
-    ensure_bucket(stack.s3(), BUCKET)
-    stack.wait(stack.start(services.sagemaker_local(plan)))
-    publish_pipeline(stack)
-    stack.wait(label_studio)
-    stack.wait(stack.start(services.backend(plan)))
-    stack.require_loopback()
+    with stack.display.step("services up"):
+        label_studio = stack.start(services.label_studio(plan))
+        stack.wait(stack.start(services.seaweedfs(plan)))
+        ensure_bucket(stack.s3(), BUCKET)
+        stack.wait(stack.start(services.sagemaker_local(plan)))
+        publish_pipeline(stack)
+        stack.wait(label_studio)
+        stack.wait(stack.start(services.backend(plan)))
+        stack.require_loopback()
 
 
 def publish_pipeline(
@@ -180,6 +192,7 @@ def publish_pipeline(
     if ended.returncode != 0:
         message = "\n".join([f"The pipeline {name} could not be published:", *(f"    {line}" for line in tail(log, 8))])
         raise DemoError(message)
+    stack.display.line(f"  pipeline           {name} published")
 
 
 def require_programs() -> None:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.errors import DemoError
-from demo.ports import PREFERRED, choose_ports, require_free
+from demo.ports import choose_ports, is_taken, require_free
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+LOCK = "lock"
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: `make` runs here, and `backend`, `pipeline` and the rest are imported from here."""
@@ -67,6 +69,15 @@ class Folder:
             raise DemoError(message) from error
         require_space(shutil.disk_usage(self.path).free, where=self.path)
 
+    def empty(self) -> None:
+        """Remove everything in the folder but its lock, which is held."""
+        for path in self.path.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != LOCK:
+                path.unlink(missing_ok=True)
+        self.make()
+
 
 def require_space(free_bytes: int, *, where: Path) -> None:
     """Raise DemoError if fewer than FREE_SPACE_GB are free."""
@@ -98,25 +109,25 @@ class State:
     secrets: Secrets
 
 
-def load_state(folder: Folder) -> State:
-    """The state of an earlier start, or a new one with free ports and fresh secrets, written down at once.
+def load_state(folder: Folder, preferred: Mapping[str, int], *, taken: Callable[[int], bool] = is_taken) -> State:
+    """The state of an earlier start, or a new one with fresh secrets and free ports, if possible the *preferred* ones.
 
     Raises:
         DemoError: a remembered port is taken by another program, or the state cannot be read.
     """
     if not folder.state.exists():
-        state = State(ports=choose_ports(PREFERRED), secrets=Secrets())
+        state = State(ports=choose_ports(preferred, taken=taken), secrets=Secrets())
         _write_private(folder.state, json.dumps(asdict(state), indent=1))
         return state
-    state = _parse_state(folder.state)
-    require_free(state.ports)
+    state = _parse_state(folder.state, preferred)
+    require_free(state.ports, taken=taken)
     return state
 
 
-def _parse_state(path: Path) -> State:
+def _parse_state(path: Path, names: Iterable[str]) -> State:
     try:
         known: dict[str, Any] = json.loads(path.read_text())
-        ports = {name: int(known["ports"][name]) for name in PREFERRED}
+        ports = {name: int(known["ports"][name]) for name in names}
         return State(ports=ports, secrets=Secrets(**known["secrets"]))
     except (OSError, ValueError, TypeError, KeyError) as error:
         message = f"{path} cannot be read as the state of an earlier demo: run `make clean` and start anew."
@@ -139,7 +150,7 @@ def only_demo(folder: Folder) -> Iterator[None]:
     Raises:
         DemoError: another demo runs in this folder.
     """
-    path = folder.path / "lock"
+    path = folder.path / LOCK
     with path.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

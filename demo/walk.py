@@ -28,6 +28,7 @@ PATIENCE_S = 15 * 60.0
 """An unattended walk gives up if the predictions are not there this long after the last annotation."""
 
 UPLOADS_PER_LINE = 20
+WEBHOOK_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,9 @@ def open_project(stack: Stack, labelling: Labelling, subject: Subject) -> int:
     with display.step("project, storage and ML backend"):
         project = labelling.ensure_project(subject.title, label_config(subject.labels))
         labelling.sync(labelling.ensure_source(project, source_bucket(stack, subject.prefix)))
-        labelling.ensure_backend(project, backend_address(stack))
+        address = backend_address(stack)
+        labelling.ensure_backend(project, address)
+        wait_for_webhook(stack, labelling, project, address)
     tasks = len(labelling.tasks(project))
     display.line(f"  project            {subject.title}: {tasks} tasks, ML backend connected")
     return project
@@ -86,6 +89,22 @@ def source_bucket(stack: Stack, prefix: str) -> Bucket:
 def backend_address(stack: Stack, name: str = "backend") -> BackendAddress:
     """How Label Studio reaches a backend of the demo."""
     return BackendAddress(stack.plan.url(name), BACKEND_USER, stack.plan.state.secrets.backend_password)
+
+
+def wait_for_webhook(stack: Stack, labelling: Labelling, project: int, address: BackendAddress) -> None:
+    """Wait until the backend has given its webhook in Label Studio the header without which its events are refused.
+
+    A backend that never does it still learns of annotations, by asking; so the wait is short and not an error.
+    """
+    start = time.monotonic()
+    while time.monotonic() - start < WEBHOOK_S:
+        if labelling.webhook_is_authorized(project, f"{address.url}/webhook"):
+            return
+        stack.display.status("The backend looks after its webhook ...", waited_s=time.monotonic() - start)
+        stack.sleep(0.5)
+    stack.display.line(
+        "  webhook            has no Authorization header: the backend will learn of annotations by asking"
+    )
 
 
 def annotate(stack: Stack, labelling: Labelling, project: int, *, count: int = TRAIN_AT) -> int:

@@ -229,7 +229,9 @@ def now(progress: Progress, *, threshold: int) -> str:
     if progress.served:
         return f"  {progress.annotated} of {progress.tasks} tasks annotated; {progress.model_version} serves"
     running = progress.execution is not None and progress.execution.status == "Executing"
-    if progress.execution is None or (progress.execution.failed and not running):
+    if progress.execution is None and progress.annotated >= threshold:
+        return "  the backend is about to start an execution ..."
+    if progress.execution is None or progress.execution.failed:
         return f"  annotations {progress.annotated}/{threshold}"
     if running:
         active = [step.name for step in progress.execution.steps if step.status in {"Starting", "Executing"}]

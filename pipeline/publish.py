@@ -1,0 +1,147 @@
+"""Put the pipeline where it runs: the script into S3, the definition into SageMaker. Safe to run again."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from pipeline.images import built_in_image, processing_image
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+
+SCRIPT = Path(__file__).with_name("preprocess.py")
+
+
+class PublishError(Exception):
+    """The pipeline cannot be put there; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where to put it, and what differs from the committed definition.
+
+    *overrides* are new defaults of parameters, by name. Images that are '' are those of the region.
+    """
+
+    bucket: str
+    role_arn: str
+    region: str
+    prefix: str = "label-studio"
+    pipeline: str = "label-studio-segmentation"
+    training_image: str = ""
+    processing_image: str = ""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was done: the pipeline's ARN, whether it is new, and where the script lies."""
+
+    arn: str
+    created: bool
+    code_uri: str
+
+
+def publish(
+    target: Target, definition: Mapping[str, Any], *, s3: "S3Client", sagemaker: "SageMakerClient"
+) -> Published:
+    """Upload preprocess.py under its digest, and create the pipeline or update the one that is there.
+
+    Raises:
+        PublishError: a parameter is unknown, of the wrong type, or the region has no such image.
+        ClientError: AWS refuses.
+    """
+    body = SCRIPT.read_bytes()
+    # Under its digest: a run that is going on keeps the script that it was started with.
+    folder = "/".join(part for part in (target.prefix, "code", hashlib.sha256(body).hexdigest()) if part)
+    filled = fill_defaults(definition, _defaults(target, folder))
+    s3.put_object(Bucket=target.bucket, Key=f"{folder}/{SCRIPT.name}", Body=body)
+    request = {
+        "PipelineName": target.pipeline,
+        "PipelineDefinition": json.dumps(filled),
+        "RoleArn": target.role_arn,
+        "PipelineDescription": "Label Studio annotations -> a segmentation model in the registry",
+    }
+    uri = f"s3://{target.bucket}/{folder}/"
+    try:
+        arn = sagemaker.update_pipeline(**request)["PipelineArn"]  # type: ignore[arg-type]  # all are strings
+    except ClientError as error:
+        if not _is_absent(error):
+            raise
+    else:
+        return Published(arn, created=False, code_uri=uri)
+    token = hashlib.sha256(json.dumps(request).encode()).hexdigest()
+    arn = sagemaker.create_pipeline(**request, ClientRequestToken=token)["PipelineArn"]  # type: ignore[arg-type]
+    return Published(arn, created=True, code_uri=uri)
+
+
+def _is_absent(error: ClientError) -> bool:
+    details = error.response.get("Error", {})
+    return details.get("Code") == "ResourceNotFound" or "does not exist" in details.get("Message", "")
+
+
+def _defaults(target: Target, folder: str) -> dict[str, str]:
+    try:
+        images = {
+            "TrainingImage": target.training_image or built_in_image(target.region),
+            "ProcessingImage": target.processing_image or processing_image(target.region),
+        }
+    except ValueError as error:
+        raise PublishError(str(error)) from error
+    root = f"s3://{target.bucket}/{target.prefix}" if target.prefix else f"s3://{target.bucket}"
+    return {
+        **images,
+        "RoleArn": target.role_arn,
+        "CodeS3Uri": f"s3://{target.bucket}/{folder}/",
+        "ArtifactsS3Uri": root,
+        **target.overrides,
+    }
+
+
+def fill_defaults(definition: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
+    """A copy of *definition* whose parameters have *values* as defaults.
+
+    Raises:
+        PublishError: it has no such parameter, or the value is not of its type or not among its choices.
+    """
+    known = {parameter["Name"] for parameter in definition["Parameters"]}
+    if unknown := sorted(set(values) - known):
+        raise PublishError(f"the pipeline has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    parameters = [
+        {**parameter, "DefaultValue": _typed(parameter, values[parameter["Name"]])}
+        if parameter["Name"] in values
+        else dict(parameter)
+        for parameter in definition["Parameters"]
+    ]
+    return {**definition, "Parameters": parameters}
+
+
+_PARSE: Mapping[str, Callable[[str], str | int | float]] = {"Integer": int, "Float": float}
+
+
+def _typed(parameter: Mapping[str, Any], value: str) -> str | int | float:
+    choices = parameter.get("EnumValues")
+    if choices and value not in choices:
+        raise PublishError(f"{parameter['Name']}: wanted one of {', '.join(choices)}, got {value!r}")
+    try:
+        return _PARSE.get(parameter["Type"], str)(value)
+    except ValueError as error:
+        raise PublishError(f"{parameter['Name']}: wanted {parameter['Type']}, got {value!r}") from error
+
+
+def parse_override(text: str) -> tuple[str, str]:
+    """``Name=Value`` as a pair.
+
+    Raises:
+        PublishError: it is not of that form.
+    """
+    if match := re.fullmatch(r"(\w+)=(.*)", text):
+        return match[1], match[2]
+    raise PublishError(f"wanted Name=Value, got {text!r}")

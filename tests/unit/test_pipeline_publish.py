@@ -1,0 +1,107 @@
+"""Publishing fills in what is the account's, and is safe to repeat."""
+
+import json
+
+import boto3
+import pytest
+from botocore.stub import ANY, Stubber
+
+from pipeline.checker import check_definition
+from pipeline.images import BUILT_IN_ACCOUNTS, built_in_image, processing_image
+from pipeline.publish import PublishError, Target, fill_defaults, parse_override, publish
+from pipeline.rendering import committed_definition
+
+ROLE = "arn:aws:iam::123456789012:role/jobs"
+ARN = "arn:aws:sagemaker:eu-central-1:123456789012:pipeline/label-studio-segmentation"
+TARGET = Target(bucket="birds", role_arn=ROLE, region="eu-central-1", overrides={"Epochs": "5"})
+
+
+def client(service: str):
+    return boto3.client(service, region_name="eu-central-1", aws_access_key_id="k", aws_secret_access_key="s")
+
+
+def published(pipeline_exists: bool):
+    s3, sagemaker = client("s3"), client("sagemaker")
+    with Stubber(s3) as objects, Stubber(sagemaker) as pipelines:
+        objects.add_response("put_object", {}, {"Bucket": "birds", "Key": ANY, "Body": ANY})
+        request = {
+            "PipelineName": "label-studio-segmentation",
+            "PipelineDefinition": ANY,
+            "PipelineDescription": ANY,
+            "RoleArn": ROLE,
+        }
+        if pipeline_exists:
+            pipelines.add_response("update_pipeline", {"PipelineArn": ARN}, request)
+        else:
+            pipelines.add_client_error("update_pipeline", "ResourceNotFound", "Pipeline does not exist.")
+            pipelines.add_response("create_pipeline", {"PipelineArn": ARN}, {**request, "ClientRequestToken": ANY})
+        done = publish(TARGET, committed_definition(), s3=s3, sagemaker=sagemaker)
+        objects.assert_no_pending_responses()
+        pipelines.assert_no_pending_responses()
+        return done
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_pipeline_is_created_once_and_updated_after(exists: bool):
+    assert published(exists).created is not exists
+
+
+def test_the_script_lies_under_its_digest_so_that_a_run_keeps_the_one_it_began_with():
+    uri = published(False).code_uri
+    assert uri.startswith("s3://birds/label-studio/code/")
+    assert uri.endswith("/")
+    assert len(uri.split("/")[-2]) == 64
+
+
+def test_filled_in_defaults_leave_only_what_is_the_runs():
+    filled = fill_defaults(
+        committed_definition(),
+        {
+            "RoleArn": ROLE,
+            "TrainingImage": "i",
+            "ProcessingImage": "i",
+            "CodeS3Uri": "s3://b/c/",
+            "ArtifactsS3Uri": "s3://b",
+        },
+    )
+    assert [each["Name"] for each in filled["Parameters"] if "DefaultValue" not in each] == [
+        "DatasetS3Uri",
+        "ModelPackageGroupName",
+    ]
+    assert check_definition(json.loads(json.dumps(filled))) == []
+
+
+def test_an_override_keeps_its_parameters_type():
+    filled = fill_defaults(committed_definition(), {"MinimumMIoU": "0.7", "VolumeSizeInGB": "80"})
+    values = {each["Name"]: each.get("DefaultValue") for each in filled["Parameters"]}
+    assert (values["MinimumMIoU"], values["VolumeSizeInGB"]) == (0.7, 80)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        pytest.param({"Epoch": "5"}, "no parameter Epoch", id="unknown"),
+        pytest.param({"VolumeSizeInGB": "big"}, "wanted Integer", id="type"),
+        pytest.param({"TrainingInstanceType": "ml.t2.nano"}, "wanted one of ml.g4dn.xlarge", id="choice"),
+    ],
+)
+def test_a_wrong_override_is_refused_by_name(override: dict[str, str], message: str):
+    with pytest.raises(PublishError, match=message):
+        fill_defaults(committed_definition(), override)
+
+
+def test_an_override_is_a_name_and_a_value():
+    assert parse_override("Epochs=5") == ("Epochs", "5")
+    with pytest.raises(PublishError, match="wanted Name=Value"):
+        parse_override("Epochs")
+
+
+@pytest.mark.parametrize("region", sorted(BUILT_IN_ACCOUNTS))
+def test_every_region_of_the_algorithm_has_its_images(region: str):
+    assert f".dkr.ecr.{region}." in built_in_image(region)
+    assert f".dkr.ecr.{region}." in processing_image(region)
+
+
+def test_a_region_without_the_algorithm_says_what_to_do():
+    with pytest.raises(ValueError, match="--training-image"):
+        built_in_image("mx-central-1")

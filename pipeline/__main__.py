@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     put.add_argument("--bucket", required=True)
     put.add_argument("--prefix", default="label-studio", help="below which everything lies in the bucket")
     put.add_argument("--role-arn", required=True, help="the jobs' execution role")
-    put.add_argument("--pipeline", default="label-studio-segmentation", help="the pipeline's name")
+    put.add_argument("--name", default="label-studio-segmentation", help="the pipeline's name")
     put.add_argument("--region", help="the region of the images (default: that of your AWS configuration)")
     put.add_argument("--training-image", default="", help="instead of the built-in algorithm")
     put.add_argument("--processing-image", default="", help="instead of AWS's PyTorch image")
@@ -68,7 +68,7 @@ def _publish(options: argparse.Namespace) -> str:
         prefix=options.prefix.strip("/"),
         role_arn=options.role_arn,
         region=session.region_name,
-        pipeline=options.pipeline,
+        pipeline=options.name,
         training_image=options.training_image,
         processing_image=options.processing_image,
         overrides=dict(parse_override(each) for each in options.set),

@@ -1,0 +1,367 @@
+"""The processing step's script: a dataset snapshot and its images become the segmentation algorithm's four channels.
+
+It is uploaded alone and runs in AWS's PyTorch image, so it needs nothing but numpy and Pillow. Below
+$SAGEMAKER_BASE_DIR/processing (/opt/ml/processing) it reads
+
+    input/dataset/{tasks.jsonl,dataset.json}    the snapshot
+    input/images/<key>                          the images, at their keys in the bucket
+
+and writes, for each task of a split (train or validation),
+
+    output/<split>/<task>.jpg                   RGB as shown, the long side MAX_IMAGE_SIDE pixels at most
+    output/<split>_annotation/<task>.png        class ids, of the same size
+    output/report/dataset.json                  the figures that the training step takes from here
+
+A task that cannot be used is skipped and named in the report. The job fails, with one sentence in
+$SAGEMAKER_BASE_DIR/output/message, when no image is left to train on or to validate with.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import json
+import logging
+import os
+import struct
+import sys
+import zlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+logger = logging.getLogger("preprocess")
+
+SPLITS = ("train", "validation")
+BACKGROUND, IGNORE = 0, 255
+MAX_PIXELS = 100_000_000  # larger images are mistakes or attacks; decoded, this many take 300 MB
+DEFAULT_IMAGE_SIDE = 1024
+JPEG_QUALITY = 95
+MINI_BATCH_SIZE = 4
+MAX_THREADS = 4
+MESSAGE_LENGTH = 1024  # what SageMaker shows of output/message
+
+# All that Pillow and its codecs are known to raise for files that are not images, or broken ones.
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+class PreprocessError(Exception):
+    """The job cannot go on."""
+
+
+class TaskError(Exception):
+    """One task cannot be used: it is skipped with this reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where the container finds and leaves things."""
+
+    dataset: Path
+    images: Path
+    output: Path
+
+    @classmethod
+    def below(cls, base_dir: Path) -> Folders:
+        """The folders of a processing container."""
+        processing = base_dir / "processing"
+        return cls(processing / "input/dataset", processing / "input/images", processing / "output")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A line of tasks.jsonl. Polygons are (class id, points in per cent of the image as shown)."""
+
+    task: int
+    image: str
+    split: str
+    polygons: tuple[tuple[int, NDArray[np.float64]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a task: the pixels of each class id (256 counts), or the reason why it was skipped."""
+
+    task: str
+    split: str = ""
+    reason: str = ""
+    dropped_polygons: int = 0
+    class_pixels: tuple[int, ...] = ()
+
+
+# Polygon -> mask
+
+
+def polygons_to_mask(
+    polygons: Iterable[tuple[int, Sequence[Sequence[float]] | NDArray[np.float64]]], size_wh: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Draw polygons, given as (class id, points in per cent), into a mask (height, width) of class ids.
+
+    A pixel belongs to a polygon if its centre does. Where polygons overlap, the smaller one is on top. Points outside
+    0..100 are moved to the edge. Polygons with fewer than three points, or without area, are left out.
+    """
+    width, height = size_wh
+    mask = np.full((height, width), BACKGROUND, dtype=np.uint8)
+    drawable = [(class_id, outline) for class_id, points in polygons if (outline := _outline(points)) is not None]
+    for class_id, outline in sorted(drawable, key=lambda polygon: -_area(polygon[1])):
+        _fill(mask, outline * (width / 100, height / 100), class_id)
+    return mask
+
+
+def _outline(points: Sequence[Sequence[float]] | NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The points (n, 2) within 0..100; None if there is nothing to fill."""
+    outline = np.clip(np.asarray(points, dtype=np.float64).reshape(-1, 2), 0, 100)
+    if len(outline) < 3 or not np.isfinite(outline).all() or _area(outline) == 0:
+        return None
+    return outline
+
+
+def _area(outline: NDArray[np.float64]) -> float:
+    x, y = (outline - outline[0]).T
+    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+
+
+def _fill(mask: NDArray[np.uint8], outline: NDArray[np.float64], class_id: int) -> None:
+    """Scan-line fill, all rows at once: each edge adds its direction where it crosses a row of pixel centres.
+
+    Summed along the row this is the winding number; what a line winds around is inside, as in a browser.
+    """
+    height, width = mask.shape
+    edges, rows = _crossed_rows(outline, height)
+    if not len(rows):
+        return
+    (x0, y0), (x1, y1) = outline[edges].T, np.roll(outline, -1, axis=0)[edges].T
+    x = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
+    columns = np.clip(np.ceil(x - 0.5).astype(np.int64), 0, width)
+    top, bottom = int(rows.min()), int(rows.max()) + 1
+    left, right = int(columns.min()), int(columns.max()) + 1
+    steps = np.zeros((bottom - top, right - left), dtype=np.int32)
+    np.add.at(steps, (rows - top, columns - left), np.sign(y1 - y0).astype(np.int32))
+    inside = np.cumsum(steps, axis=1)[:, :-1] != 0
+    mask[top:bottom, left : right - 1][inside] = class_id
+
+
+def _crossed_rows(outline: NDArray[np.float64], height: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each pair of an edge (by its index) and a row whose pixel centres it passes; a row on a corner counts once."""
+    y0, y1 = outline[:, 1], np.roll(outline[:, 1], -1)
+    first = np.clip(np.ceil(np.minimum(y0, y1) - 0.5), 0, height).astype(np.int64)
+    end = np.clip(np.ceil(np.maximum(y0, y1) - 0.5), 0, height).astype(np.int64)
+    counts = end - first
+    edges = np.repeat(np.arange(len(outline)), counts)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return edges, first[edges] + within
+
+
+# Images
+
+
+def load_image(path: Path, *, max_side: int) -> Image.Image:
+    """Decode by content to RGB as shown (EXIF orientation applied), at most `max_side` long; TaskError if it fails."""
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise TaskError(f"the image has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+            image.draft("RGB", (max_side, max_side))  # decodes a JPEG at a fraction of its size, never below max_side
+            upright = _to_rgb(ImageOps.exif_transpose(image))
+    except FileNotFoundError as error:
+        raise TaskError("the image is missing") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise TaskError(f"the image has more than {MAX_PIXELS:,} pixels") from error
+    except UNREADABLE as error:
+        raise TaskError(f"the file is not an image that can be read ({type(error).__name__})") from error
+    upright.thumbnail((max_side, max_side), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return upright
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return _stretched(image)
+    if "A" in image.getbands() or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _stretched(image: Image.Image) -> Image.Image:
+    """More than 8 bits: darkest value black, brightest white. Pillow itself would cut off all above 255."""
+    values = np.asarray(image, dtype=np.float32)
+    low, high = float(values.min()), float(values.max())
+    scaled = (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
+    return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+
+
+def save_mask(mask: NDArray[np.uint8], path: Path) -> None:
+    """As an indexed PNG whose colours tell the classes apart to the eye."""
+    image = Image.fromarray(mask).convert("P")
+    image.putpalette(_palette())
+    image.save(path, "PNG", optimize=False)
+
+
+def _palette() -> list[int]:
+    """Black for the background, white for what is ignored, hues far apart for the classes between."""
+    hues = (colorsys.hsv_to_rgb(index * 0.618034 % 1, 0.75, 0.95) for index in range(1, IGNORE))
+    return [0, 0, 0, *(round(255 * value) for hue in hues for value in hue), 255, 255, 255]
+
+
+# Tasks
+
+
+def parse_task(line: str, *, num_classes: int) -> Task:
+    """A line of tasks.jsonl; TaskError if it is not one."""
+    try:
+        row = json.loads(line)
+        polygons = tuple((int(region["class_id"]), _points(region["points"])) for region in row["regions"])
+        task = Task(int(row["task"]), str(row["image"]), str(row["split"]), polygons)
+    except (ValueError, KeyError, TypeError) as error:
+        raise TaskError(f"its line of tasks.jsonl cannot be read ({type(error).__name__}: {error})") from error
+    if task.split not in SPLITS:
+        raise TaskError(f"its split is {task.split!r}, not one of {', '.join(SPLITS)}")
+    unknown = sorted({class_id for class_id, _ in polygons if not BACKGROUND < class_id < num_classes})
+    if unknown:
+        raise TaskError(f"its class ids {unknown} are not among 1..{num_classes - 1}")
+    return task
+
+
+def _points(pairs: Any) -> NDArray[np.float64]:  # noqa: ANN401  # whatever the JSON holds
+    points = np.asarray(pairs, dtype=np.float64)
+    if points.size and (points.ndim != 2 or points.shape[1] != 2):
+        raise ValueError(f"points must be pairs of numbers, their shape is {points.shape}")
+    return points.reshape(-1, 2)
+
+
+def process_task(task: Task, folders: Folders, *, max_side: int) -> Outcome:
+    """Write one task's image and mask; TaskError if its image cannot be used."""
+    image = load_image(_image_path(folders.images, task.image), max_side=max_side)
+    mask = polygons_to_mask(task.polygons, image.size)
+    image.save(folders.output / task.split / f"{task.task}.jpg", "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    save_mask(mask, folders.output / f"{task.split}_annotation" / f"{task.task}.png")
+    return Outcome(
+        task=str(task.task),
+        split=task.split,
+        dropped_polygons=sum(_outline(points) is None for _, points in task.polygons),
+        class_pixels=tuple(np.bincount(mask.ravel(), minlength=256).tolist()),
+    )
+
+
+def _image_path(images: Path, key: str) -> Path:
+    path = (images / key).resolve()
+    if not path.is_relative_to(images.resolve()):
+        raise TaskError(f"its image {key!r} lies outside the images")
+    return path
+
+
+def _outcome(number: int, line: str, folders: Folders, *, num_classes: int, max_side: int) -> Outcome:
+    """The outcome of a line; one that cannot be read is named by its number."""
+    name = f"line {number}"
+    try:
+        task = parse_task(line, num_classes=num_classes)
+        name = str(task.task)
+        return process_task(task, folders, max_side=max_side)
+    except TaskError as error:
+        logger.warning("task %s is skipped: %s", name, error)
+        return Outcome(task=name, reason=str(error))
+
+
+# The job
+
+
+def preprocess(folders: Folders, *, max_side: int) -> dict[str, Any]:
+    """Write the channels and the report; return the report. PreprocessError if a split would be empty."""
+    dataset, lines = _read_snapshot(folders.dataset)
+    num_classes = len(dataset["labels"]) + 1
+    for name in (*SPLITS, *(f"{split}_annotation" for split in SPLITS), "report"):
+        (folders.output / name).mkdir(parents=True, exist_ok=True)
+    # Pillow lets go of the interpreter while it decodes and encodes, so threads do.
+    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+        jobs = [
+            pool.submit(_outcome, number, line, folders, num_classes=num_classes, max_side=max_side)
+            for number, line in enumerate(lines, start=1)
+        ]
+        report = make_report(dataset, [job.result() for job in jobs])
+    (folders.output / "report/dataset.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
+    _check_splits(report)
+    return report
+
+
+def _read_snapshot(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """dataset.json and the lines of tasks.jsonl."""
+    try:
+        dataset = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        lines = (folder / "tasks.jsonl").read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise PreprocessError(f"The dataset snapshot cannot be read: {error}") from error
+    labels = dataset.get("labels") if isinstance(dataset, dict) else None
+    if not isinstance(labels, list) or not 1 <= len(labels) < IGNORE - 1:
+        raise PreprocessError(f"dataset.json must list 1 to {IGNORE - 2} labels, it has {labels!r}")
+    return dataset, [line for line in lines if line.strip()]
+
+
+def make_report(dataset: dict[str, Any], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What the training step and a person want to know. `dataset` is the snapshot's dataset.json."""
+    labels = [str(label) for label in dataset["labels"]]
+    samples = Counter(outcome.split for outcome in outcomes if not outcome.reason)
+    pixels = np.sum([outcome.class_pixels or (0,) * 256 for outcome in outcomes] or [(0,) * 256], axis=0)
+    return {
+        "num_classes": len(labels) + 1,
+        "num_training_samples": samples["train"],
+        "num_validation_samples": samples["validation"],
+        "mini_batch_size": min(MINI_BATCH_SIZE, samples["train"]),
+        "labels": labels,
+        "skipped": [{"task": outcome.task, "reason": outcome.reason} for outcome in outcomes if outcome.reason],
+        "dropped_polygons": sum(outcome.dropped_polygons for outcome in outcomes),
+        "class_pixels": dict(zip(["background", *labels], pixels.tolist(), strict=False)),
+        "dataset": dataset.get("sha256", ""),
+    }
+
+
+def _check_splits(report: dict[str, Any]) -> None:
+    for split, key in zip(SPLITS, ("num_training_samples", "num_validation_samples"), strict=True):
+        if report[key] == 0:
+            skipped = report["skipped"]
+            first = f"; the first: task {skipped[0]['task']}, {skipped[0]['reason']}" if skipped else ""
+            raise PreprocessError(f"There is no usable {split} image ({len(skipped)} tasks were skipped{first})")
+
+
+def image_side(text: str) -> int:
+    """MAX_IMAGE_SIDE as a number; PreprocessError if it is none that makes sense."""
+    if not text.isdecimal() or not 32 <= int(text) <= 16384:
+        raise PreprocessError(f"MAX_IMAGE_SIDE must be a whole number from 32 to 16384, not {text!r}")
+    return int(text)
+
+
+def main(base_dir: Path) -> int:
+    """Run the job; return the exit code."""
+    try:
+        side = image_side(os.environ.get("MAX_IMAGE_SIDE", str(DEFAULT_IMAGE_SIDE)))
+        report = preprocess(Folders.below(base_dir), max_side=side)
+    except (PreprocessError, OSError) as error:
+        message = base_dir / "output/message"
+        message.parent.mkdir(parents=True, exist_ok=True)
+        message.write_text(str(error)[:MESSAGE_LENGTH], encoding="utf-8")
+        logger.error("%s", error)  # noqa: TRY400  # a person reads this: the sentence, not a traceback
+        return 1
+    logger.info("%s", json.dumps({key: value for key, value in report.items() if key != "skipped"}))
+    return 0
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    sys.exit(main(Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))))

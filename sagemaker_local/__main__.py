@@ -70,6 +70,7 @@ def s3_client(region: str) -> S3Client:
 def main(argv: Sequence[str] | None = None, *, images: ImageTable | None = None) -> int:
     """Serve until SIGTERM or SIGINT. `images` replaces the table of local algorithms."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     settings = parse_settings(argv, os.environ)
     try:
         serve(settings, images=default_images() if images is None else images)

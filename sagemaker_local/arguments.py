@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.definition import Definition, DefinitionError, Step
 from sagemaker_local.errors import ApiError
 from sagemaker_local.expressions import expression_function, parse_reference
+from sagemaker_local.parameters import DefinitionError
 from sagemaker_local.protocol import Placeholder, Protocol, without_nulls
 
 if TYPE_CHECKING:
+    from sagemaker_local.definition import Definition, Step
     from sagemaker_local.protocol import AnyShape
 
 REQUESTS = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagemaker_local.conditions import check_conditions
 from sagemaker_local.expressions import EXECUTION_VARIABLES, ExpressionError, Reference, references
+from sagemaker_local.parameters import DefinitionError, Parameter, parse_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,20 +24,6 @@ RETRYABLE = (
     "SageMaker.CAPACITY_ERROR",
     "SageMaker.RESOURCE_LIMIT",
 )
-
-
-class DefinitionError(ValueError):
-    """The definition is not valid; the message names the place."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A pipeline parameter; `default` is None if an execution must give a value."""
-
-    name: str
-    type: str
-    default: Any = None
-    allowed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +71,7 @@ def parse_definition(text: str) -> Definition:
         raise DefinitionError(f"Pipeline definition must be an object with 'Version': '{VERSION}'")
     if not isinstance(raw.get("Steps"), list) or not raw["Steps"]:
         raise DefinitionError("Pipeline definition must have 'Steps', a list with at least one step")
-    parameters = _named([_parameter(item) for item in raw.get("Parameters") or []], "parameter")
+    parameters = _named([parse_parameter(item) for item in raw.get("Parameters") or []], "parameter")
     steps = _named(list(_steps(raw["Steps"], branch=None)), "step")
     definition = Definition(parameters=parameters, steps=steps)
     _check(definition)
@@ -101,39 +88,6 @@ def _named(items: list[Named], what: str) -> dict[str, Named]:
         twice = sorted({name for name in names if names.count(name) > 1})
         raise DefinitionError(f"Pipeline definition: {what} names must be unique; twice: {', '.join(twice)}")
     return named
-
-
-def _parameter(raw: object) -> Parameter:
-    if not isinstance(raw, dict) or not isinstance(raw.get("Name"), str):
-        raise DefinitionError(f"Pipeline definition: a parameter needs a 'Name': {raw!r}")
-    name, kind = raw["Name"], raw.get("Type")
-    if kind not in ("String", "Integer", "Float", "Boolean"):
-        raise DefinitionError(f"Parameter {name!r}: Type must be String, Integer, Float or Boolean, not {kind!r}")
-    parameter = Parameter(name=name, type=kind, allowed=tuple(raw.get("EnumValues") or ()))
-    default = raw.get("DefaultValue")
-    if default is None:
-        return parameter
-    value = parameter_value(parameter, default if isinstance(default, str) else json.dumps(default))
-    return Parameter(name=name, type=kind, default=value, allowed=parameter.allowed)
-
-
-def parameter_value(parameter: Parameter, text: str) -> str | int | float | bool:
-    """A value given as text, as the parameter's type; DefinitionError if it is not one of its values."""
-    if parameter.allowed and text not in parameter.allowed:
-        allowed = ", ".join(parameter.allowed)
-        raise DefinitionError(f"Parameter {parameter.name!r}: {text!r} is not one of the EnumValues [{allowed}]")
-    if parameter.type == "String":
-        return text
-    try:
-        return _typed(parameter.type, text)
-    except (ValueError, KeyError) as error:
-        raise DefinitionError(f"Parameter {parameter.name!r}: {text!r} is not of type {parameter.type}") from error
-
-
-def _typed(kind: str, text: str) -> int | float | bool:
-    if kind == "Boolean":
-        return {"true": True, "false": False}[text.lower()]
-    return int(text) if kind == "Integer" else float(text)
 
 
 def _steps(raw_steps: list[Any], branch: tuple[str, bool] | None) -> Iterator[Step]:

@@ -1,4 +1,4 @@
-"""Endpoints: created, updated and deleted in the background, and invoked."""
+"""Endpoints: created, updated and deleted in the background."""
 
 from __future__ import annotations
 
@@ -6,32 +6,25 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from sagemaker_local.errors import ApiError, JobError, validation
-from sagemaker_local.hosting import not_serving
+from sagemaker_local.errors import JobError, validation
 from sagemaker_local.listing import page
 from sagemaker_local.models import Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from sagemaker_local.hosting import Deployment, Hosting
-    from sagemaker_local.model_server import Answer, ModelServer
+    from sagemaker_local.hosting import Hosting
     from sagemaker_local.models import Models
     from sagemaker_local.names import Names
-    from sagemaker_local.settings import Settings
     from sagemaker_local.state import Document, Store
 
 logger = logging.getLogger(__name__)
-
-_READY_S = 5.0
-"""How long an invocation waits for a model server that is being restarted."""
 
 
 class Endpoints:
     """The endpoints of the account. What an endpoint serves is kept in its own document."""
 
-    def __init__(self, *, settings: Settings, store: Store, names: Names, models: Models, hosting: Hosting) -> None:
-        self._settings = settings
+    def __init__(self, *, store: Store, names: Names, models: Models, hosting: Hosting) -> None:
         self._store = store
         self._names = names
         self._models = models
@@ -117,38 +110,6 @@ class Endpoints:
         for worker in list(self._workers):
             worker.join()
         self._hosting.close()
-
-    def invoke(self, name: str, body: bytes, headers: Mapping[str, str], target: str | None) -> tuple[str, Answer]:
-        """InvokeEndpoint: the variant that answered and its answer; ApiError as the runtime would say it."""
-        with self._hosting.deployment(name) as deployment:
-            variant, server = self._chosen(name, deployment, target)
-            try:
-                answer = server.invoke(body, headers, timeout_s=self._settings.invoke_s, ready_s=_READY_S)
-            except TimeoutError as error:
-                raise _model_error(
-                    0,
-                    "Your invocation timed out while waiting for a response from container primary.",
-                    name,
-                ) from error
-            except OSError as error:
-                raise ApiError("ServiceUnavailable", f"Endpoint {name}: {error}. Try again.", status=503) from error
-        if answer.status >= 300:
-            raise _model_error(answer.status, answer.body.decode(errors="replace"), name)
-        return variant, answer
-
-    def _chosen(self, name: str, deployment: Deployment | None, target: str | None) -> tuple[str, ModelServer]:
-        if deployment is None:
-            if self._store.get("endpoint", name) and self._status(name) in ("InService", "Updating"):
-                raise ApiError("ServiceUnavailable", f"Endpoint {name} is being started. Try again.", status=503)
-            raise not_serving(name, self._names.account)
-        chosen = deployment.choose(target)
-        if chosen is None:
-            raise ApiError("ValidationError", f"Variant {target} not found in endpoint {name}.")
-        return chosen
-
-    def _status(self, name: str) -> str:
-        endpoint = self._store.get("endpoint", name)
-        return endpoint["EndpointStatus"] if endpoint else ""
 
     def _find(self, name: str) -> Document:
         endpoint = self._store.get("endpoint", name)
@@ -266,17 +227,3 @@ def _variant_summary(variant: Variant, raw: Document) -> Document:
 def _reason(served: Document, error: JobError) -> str:
     config = served["EndpointConfigName"]
     return f"The container of endpoint configuration {config} did not start: {error}"
-
-
-def _model_error(status: int, said: str, endpoint: str) -> ApiError:
-    kind = "client" if 400 <= status < 500 else "server"
-    message = (
-        f'Received {kind} error ({status}) from primary with message "{said[:1024]}". '
-        f"See the log endpoint-{endpoint} for more information."
-    )
-    members = {
-        "OriginalStatusCode": status,
-        "OriginalMessage": said[:1024],
-        "LogStreamArn": f"logs/endpoint-{endpoint}",
-    }
-    return ApiError("ModelError", message, status=424, members=members)

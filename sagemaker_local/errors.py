@@ -31,6 +31,10 @@ class JobError(Exception):
         self.kind = kind
 
 
+class TimeLimitError(JobError):
+    """The job ran longer than it may."""
+
+
 class StopRequested(Exception):  # noqa: N818 - not a fault: somebody asked the job to stop
     """The execution is being stopped."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.definition import Definition, DefinitionError, Parameter, parameter_value, parse_definition
+from sagemaker_local.definition import Definition, parse_definition
 from sagemaker_local.errors import not_found, validation
 from sagemaker_local.expressions import as_text
 from sagemaker_local.listing import page
 from sagemaker_local.names import execution_id, random_id
+from sagemaker_local.parameters import DefinitionError, Parameter, parameter_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

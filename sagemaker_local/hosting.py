@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sagemaker_local.errors import ApiError, JobError
+from sagemaker_local.errors import JobError
 from sagemaker_local.images import find_algorithm
 from sagemaker_local.model_server import ModelServer, Program
 from sagemaker_local.processes import python_path
@@ -179,8 +179,3 @@ class Hosting:
         unpack(archive, folder / "model")
         archive.unlink()
         (folder / _COMPLETE).touch()
-
-
-def not_serving(name: str, account: str) -> ApiError:
-    """What the runtime says of an endpoint that is not there or does not serve yet."""
-    return ApiError("ValidationError", f"Endpoint {name} of account {account} not found.")

@@ -154,11 +154,11 @@ class ModelServer:
         try:
             self._start_process()
         except JobError as error:
+            if self._process:
+                self._process.end()
             if self._closed.is_set():
                 return False
             logger.warning("restart failed: %s", error)
-            if self._process:
-                self._process.end()
         return True
 
     def _connection(self, timeout_s: float) -> tuple[http.client.HTTPConnection, bool]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sagemaker_local.arguments import check_arguments
-from sagemaker_local.definition import DefinitionError, parse_definition
+from sagemaker_local.definition import parse_definition
 from sagemaker_local.errors import JobError, conflict, not_found, validation
 from sagemaker_local.listing import page
 from sagemaker_local.names import bare_name
+from sagemaker_local.parameters import DefinitionError
 from sagemaker_local.transfer import S3Uri
 
 if TYPE_CHECKING:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -32,6 +34,7 @@ class Process:
 
     _popen: subprocess.Popen[bytes]
     _grace_s: float
+    _ended: bool = False
 
     @classmethod
     def start(
@@ -61,6 +64,8 @@ class Process:
 
     def end(self) -> None:
         """SIGTERM to the whole group, SIGKILL to what is left after the grace."""
+        if self._ended:
+            return
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + self._grace_s
         while self._popen.poll() is None and time.monotonic() < deadline:
@@ -69,24 +74,22 @@ class Process:
         self._popen.wait()
 
     def _sweep(self) -> None:
-        """Kill what the command left behind in its group."""
+        """Kill what the command left behind in its group; once, since later the number may be another's."""
+        if self._ended:
+            return
+        self._ended = True
         self._signal(signal.SIGKILL)
-        if self._popen.stdin and not self._popen.stdin.closed:
+        if self._popen.stdin:
             self._popen.stdin.close()
 
     def _signal(self, number: signal.Signals) -> None:
-        try:
+        # PermissionError is what macOS says of a group that holds ended processes only.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, number)
-        except ProcessLookupError:
-            pass  # all of them have ended
-        except PermissionError:
-            pass  # macOS says so of a group that holds only ended processes
 
 
 def free_port() -> int:
     """A loopback port that nobody listens on right now."""
-    import socket  # noqa: PLC0415
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -96,7 +96,7 @@ class Application:
         attributes = environ.get("HTTP_X_AMZN_SAGEMAKER_CUSTOM_ATTRIBUTES")
         headers |= {_CUSTOM_ATTRIBUTES: attributes} if attributes else {}
         target = environ.get("HTTP_X_AMZN_SAGEMAKER_TARGET_VARIANT")
-        variant, answer = self._service.endpoints.invoke(endpoint, body, headers, target)
+        variant, answer = self._service.invocations.invoke(endpoint, body, headers, target)
         lower = {key.lower(): value for key, value in answer.headers.items()}
         back = {"x-Amzn-Invoked-Production-Variant": variant}
         if _CUSTOM_ATTRIBUTES.lower() in lower:

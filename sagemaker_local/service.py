@@ -6,10 +6,12 @@ import logging
 import shutil
 from typing import TYPE_CHECKING
 
+from sagemaker_local.containers import Containers
 from sagemaker_local.endpoints import Endpoints
 from sagemaker_local.errors import ApiError, StartError
 from sagemaker_local.executions import Executions
 from sagemaker_local.hosting import Hosting
+from sagemaker_local.invocations import Invocations
 from sagemaker_local.jobs import Jobs
 from sagemaker_local.models import Models
 from sagemaker_local.names import Names
@@ -48,14 +50,16 @@ class Service:
         self._store = Store(settings.data / "state.sqlite3")
         transfer = Transfer(make_s3_client)
         store, names, protocol = self._store, self.names, self._protocol
-        jobs = Jobs(settings=settings, store=store, names=names, transfer=transfer, images=images)
+        containers = Containers(settings=settings, transfer=transfer, images=images)
+        jobs = Jobs(settings=settings, store=store, names=names, containers=containers)
         steps = Steps(protocol=protocol, names=names, jobs=jobs, call=self.call)
         self._runner = Runner(store=store, steps=steps, transfer=transfer)
         pipelines = Pipelines(store=store, names=names, protocol=protocol, transfer=transfer)
         packages = Packages(store=store, names=names)
         models = Models(store=store, names=names, packages=packages)
         hosting = Hosting(settings=settings, transfer=transfer, images=images)
-        self.endpoints = Endpoints(settings=settings, store=store, names=names, models=models, hosting=hosting)
+        self._endpoints = Endpoints(store=store, names=names, models=models, hosting=hosting)
+        self.invocations = Invocations(store=store, hosting=hosting, account=names.account, timeout_s=settings.invoke_s)
         executions = Executions(store=store, names=names, pipelines=pipelines, runner=self._runner)
         self._operations: dict[str, Callable[[Document], Document]] = {
             **pipelines.operations(),
@@ -63,7 +67,7 @@ class Service:
             **jobs.operations(),
             **packages.operations(),
             **models.operations(),
-            **self.endpoints.operations(),
+            **self._endpoints.operations(),
             **Tags(store=store).operations(),
         }
 
@@ -72,12 +76,12 @@ class Service:
         self._runner.mark_cut_off()
         shutil.rmtree(self.settings.data / "jobs", ignore_errors=True)
         (self.settings.data / "jobs").mkdir(exist_ok=True)
-        self.endpoints.recover()
+        self._endpoints.recover()
 
     def close(self) -> None:
         """End all child processes; what ran is marked as cut off."""
         self._runner.close()
-        self.endpoints.close()
+        self._endpoints.close()
         self._store.close()
         self._lock.release()
 

@@ -97,7 +97,7 @@ def _assemble(settings: Settings, cloud: Aws, studio: LabelStudio, metrics: Metr
 def create_app(parts: Parts | None = None) -> Flask:
     """The WSGI application; without *parts* it is the real one, set up by the environment."""
     if parts is None:
-        parts = build(_settings_or_exit())
+        parts = _parts_or_exit()
     settings = parts.service.settings
     app = Flask("backend")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_mb * 2**20
@@ -110,16 +110,20 @@ def create_app(parts: Parts | None = None) -> Flask:
     return app
 
 
-def _settings_or_exit() -> Settings:
+def _parts_or_exit() -> Parts:
     try:
         settings = Settings.from_env()
+        _set_up_logging(settings)
+        return build(settings)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(APP_LOAD_ERROR)
+
+
+def _set_up_logging(settings: Settings) -> None:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for chatty in ("httpx", "httpcore", "botocore", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)  # their debug output shows headers and bodies
-    return settings
 
 
 def _add_guards(app: Flask, parts: Parts) -> None:
@@ -213,8 +217,6 @@ def _add_protocol(app: Flask, parts: Parts) -> None:
     @app.post("/setup")
     def setup() -> ResponseReturnValue:
         project = parse_project_id(_body().get("project"))
-        if project is None:
-            raise RequestError('wanted "project"')
         url = request.base_url.removesuffix("/setup")
         state = states.update(project, url=url)
         return jsonify({"model_version": state.live or NO_MODEL})
@@ -223,7 +225,7 @@ def _add_protocol(app: Flask, parts: Parts) -> None:
     def webhook() -> ResponseReturnValue:
         body = _body()
         action = body.get("action")
-        metrics.events.labels(action if action in KINDS else "other").inc()
+        metrics.events.labels(action if isinstance(action, str) and action in KINDS else "other").inc()
         answer = parts.model().fit(action, body)  # type: ignore[arg-type]  # fit() checks what came
         return jsonify(answer), 201
 
@@ -246,7 +248,7 @@ def _add_protocol(app: Flask, parts: Parts) -> None:
 def _body() -> dict[str, Any]:
     try:
         body = request.get_json(force=True)
-    except BadRequest as error:
+    except (BadRequest, RecursionError) as error:
         raise RequestError("wanted a JSON object as the body, got something else") from error
     if not isinstance(body, dict):
         raise RequestError(f"wanted a JSON object as the body, got {type(body).__name__}")

@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from backend.config import Settings
-from backend.errors import AwsAccessError, AwsError
+from backend.errors import AwsAccessError, AwsError, ImageError, SettingsError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -29,7 +29,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
-_DENIED = {"AccessDenied", "AccessDeniedException", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+# Each service has words of its own; an answer to HEAD has no body, so its code is the bare status.
+_DENIED = {"403", "AccessDenied", "AccessDeniedException", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_DENIED |= {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
 _DISPLAY_NAME = re.compile(r"p(\d+)-n(\d+)-(\d+)")
 # Short, since the callers poll: what fails now is tried again in a minute.
 _CONTROL = Config(connect_timeout=3, read_timeout=30, retries={"total_max_attempts": 2, "mode": "standard"})
@@ -136,19 +138,24 @@ class Aws:
         sagemaker: "SageMakerClient | None" = None,
         runtime: "SageMakerRuntimeClient | None" = None,
     ) -> None:
-        session = boto3.session.Session()
         self._settings = settings
-        self._s3: S3Client = s3 or session.client("s3", config=_CONTROL)
-        self._sagemaker: SageMakerClient = sagemaker or session.client("sagemaker", config=_CONTROL)
-        self._runtime: SageMakerRuntimeClient = runtime or session.client("sagemaker-runtime", config=_RUNTIME)
+        try:
+            session = boto3.session.Session()
+            self._s3: S3Client = s3 or session.client("s3", config=_CONTROL)
+            self._sagemaker: SageMakerClient = sagemaker or session.client("sagemaker", config=_CONTROL)
+            self._runtime: SageMakerRuntimeClient = runtime or session.client("sagemaker-runtime", config=_RUNTIME)
+        except (BotoCoreError, ValueError) as error:  # no region, no such profile, an endpoint URL that is none
+            raise SettingsError([f"AWS: {error} (AWS_DEFAULT_REGION, AWS_PROFILE, AWS_ENDPOINT_URL_...)"]) from error
 
     # -- S3 ------------------------------------------------------------------------------------------------------
 
     @_translated
-    def get_object(self, bucket: str, key: str) -> bytes:
-        """The object's bytes."""
-        body = self._s3.get_object(Bucket=bucket, Key=key)["Body"]
-        with contextlib.closing(body):
+    def get_object(self, bucket: str, key: str, *, limit: int | None = None) -> bytes:
+        """The object's bytes; an ImageError where they are more than *limit*."""
+        answer = self._s3.get_object(Bucket=bucket, Key=key)
+        with contextlib.closing(answer["Body"]) as body:
+            if limit is not None and answer["ContentLength"] > limit:
+                raise ImageError(f"s3://{bucket}/{key[:200]} is larger than {limit // 2**20} MB")
             return bytes(body.read())
 
     @_translated
@@ -210,7 +217,10 @@ class Aws:
 
     def _executions(self, project: int) -> Iterator[Execution]:
         pages = self._sagemaker.get_paginator("list_pipeline_executions").paginate(
-            PipelineName=self._settings.sagemaker_pipeline, SortBy="CreationTime", SortOrder="Descending"
+            PipelineName=self._settings.sagemaker_pipeline,
+            SortBy="CreationTime",
+            SortOrder="Descending",
+            PaginationConfig={"PageSize": 100},
         )
         for summary in (each for page in pages for each in page["PipelineExecutionSummaries"]):
             name = _DISPLAY_NAME.fullmatch(summary.get("PipelineExecutionDisplayName", ""))
@@ -317,17 +327,6 @@ class Aws:
             version=int(version[1]) if version else None,
             failure=description.get("FailureReason", ""),
         )
-
-    @_translated
-    def has_endpoint_config(self, project: int, package: ModelPackage) -> bool:
-        """Whether a deployment of *package* was begun before."""
-        try:
-            self._sagemaker.describe_endpoint_config(EndpointConfigName=self._versioned_name(project, package))
-        except ClientError as error:
-            if _absent(error):
-                return False
-            raise
-        return True
 
     @_translated
     def deploy(self, project: int, package: ModelPackage, *, update: bool) -> None:

@@ -113,8 +113,7 @@ class _Reader:
 
     def url(self, *names: str) -> str:
         value = self.text(*names).rstrip("/")
-        parts = urllib.parse.urlsplit(value)
-        if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        if value and not _is_http_url(value):
             self.problems.append(f"{names[0]}: wanted an address like http://localhost:8080, got {value!r}")
         return value
 
@@ -135,6 +134,14 @@ class _Reader:
         if not os.access(path, os.W_OK):
             self.problems.append(f"{name}: the folder {path} cannot be written to by this user")
         return path
+
+
+def _is_http_url(value: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(value)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an IPv6 address, or a port that is no number
+        return False
 
 
 def _read_all(read: _Reader) -> dict[str, object]:

@@ -35,11 +35,6 @@ class Selection:
     annotations: int
     skipped: tuple[str, ...] = ()
 
-    @property
-    def has_polygons(self) -> bool:
-        """Whether there is anything to learn at all."""
-        return any(task.polygons for task in self.tasks)
-
 
 def select_annotations(tasks: Iterable[Mapping[str, Any]], config: LabelConfig) -> Selection:
     """Choose one annotation for each task: the newest ground truth, else the newest; skipped ones never count."""
@@ -71,11 +66,12 @@ def split_tasks(tasks: Iterable[int]) -> dict[int, str]:
 
     About a fifth is for validation. While the hash gives too few, those next to the border are taken too: a task that
     was once trained on (with FEW_IMAGES or more) is never validated on later, so the measured quality stays honest
-    from model to model.
+    from model to model. One is trained on even if the hash would have all of a handful validated on.
     """
     ranked = sorted(tasks, key=_position)
     wanted = 2 if len(ranked) >= FEW_IMAGES else 1
-    held = max(sum(_position(task) < VALIDATION_SHARE for task in ranked), min(wanted, len(ranked) - 1))
+    by_hash = sum(_position(task) < VALIDATION_SHARE for task in ranked)
+    held = min(max(by_hash, wanted), len(ranked) - 1)
     return {task: "validation" if rank < held else "train" for rank, task in enumerate(ranked)}
 
 

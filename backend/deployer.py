@@ -23,7 +23,6 @@ class ModelCloud(Protocol):
 
     def newest_approved(self, project: int) -> ModelPackage | None: ...
     def endpoint(self, project: int) -> Endpoint | None: ...
-    def has_endpoint_config(self, project: int, package: ModelPackage) -> bool: ...
     def deploy(self, project: int, package: ModelPackage, *, update: bool) -> None: ...
     def delete_endpoint(self, project: int) -> None: ...
     def reject_package(self, arn: str, reason: str) -> None: ...
@@ -99,10 +98,14 @@ class Deployer:
     def _deploy(self, project: int, package: ModelPackage, *, update: bool) -> None:
         logger.info("project %s: deploying %s", project, package.arn)
         self._cloud.deploy(project, package, update=update)
+        self._states.update(project, deploying=package.version)
 
     def _update(self, project: int, package: ModelPackage, endpoint: Endpoint) -> None:
-        """A failed update leaves the old model in service, with the reason: do not try that package again."""
-        if endpoint.failure and self._cloud.has_endpoint_config(project, package):
+        """A failed update leaves the old model in service, with the reason: do not try that package again.
+
+        The reason stays until the next update, so it tells of *package* only if that is what was deployed last.
+        """
+        if endpoint.failure and self._states.get(project).deploying == package.version:
             self._reject(project, package, endpoint.failure)
         else:
             self._deploy(project, package, update=True)
@@ -151,7 +154,7 @@ class Deployer:
         stop = time.monotonic() + PREFETCH_SECONDS
         again = False
         for tasks in self._batches(project, version):
-            again = self._predict_batch(project, tasks, config) or again
+            again = self._predict_batch(project, tasks, config, stop=stop) or again
             if time.monotonic() > stop or self._states.get(project).live != version:
                 return
         if not again:
@@ -162,10 +165,12 @@ class Deployer:
             for start in range(0, len(page), _BATCH):
                 yield page[start : start + _BATCH]
 
-    def _predict_batch(self, project: int, tasks: Sequence[dict[str, Any]], config: LabelConfig) -> bool:
-        """Predict and store *tasks*. Returns whether some are worth another try."""
+    def _predict_batch(
+        self, project: int, tasks: Sequence[dict[str, Any]], config: LabelConfig, *, stop: float
+    ) -> bool:
+        """Predict and store *tasks* until *stop*. Returns whether some are worth another try."""
         state = self._states.get(project)
-        deadline = time.monotonic() + self._settings.predict_timeout_seconds
+        deadline = min(stop, time.monotonic() + self._settings.predict_timeout_seconds)
         outcomes = self._predictor.predict(tasks, config=config, state=state, deadline=deadline)
         predictions = [_prediction(task, each) for task, each in zip(tasks, outcomes, strict=True) if each.item]
         if predictions:

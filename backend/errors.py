@@ -25,6 +25,10 @@ class ImageError(BackendError):
     """One image cannot be fetched or read; other tasks are not affected."""
 
 
+class ImageAwayError(ImageError):
+    """One image cannot be fetched now, and may be later: the place where it lies does not answer."""
+
+
 class LabelStudioError(BackendError):
     """Label Studio cannot be reached or refuses."""
 

@@ -31,6 +31,9 @@ KINDS = {
 }
 
 
+_ID_DIGITS = 18  # what a database's 64 bits hold
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One webhook. *annotations* is the project's count without skipped ones, where the body tells it."""
@@ -56,23 +59,28 @@ def parse_event(action: object, body: object) -> Event:
     return Event(
         action=action,
         kind=KINDS.get(action, Kind.OTHER),
-        project=_whole(fields.get("id")) if fields else parse_project_id(project, required=False),
+        project=find_project_id(fields.get("id") if fields else project),
         annotations=_whole(fields.get("total_annotations_number")),
     )
 
 
-def parse_project_id(value: object, *, required: bool = True) -> int | None:
-    """Project id of ``/setup`` and ``/predict``, where it comes as ``"ID.timestamp"``.
+def parse_project_id(value: object) -> int:
+    """Project id of ``/setup``, where it comes as ``"ID.timestamp"``.
 
     Raises:
-        RequestError: there is none although it is *required*.
+        RequestError: there is none.
     """
-    head = str(value).partition(".")[0] if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
-    if head.isdecimal() and int(head) > 0:
-        return int(head)
-    if required:
+    project = find_project_id(value)
+    if project is None:
         raise RequestError(f'wanted "project" like "3.1795394318", got {_shown(value)}')
-    return None
+    return project
+
+
+def find_project_id(value: object) -> int | None:
+    """The same where it may be missing."""
+    head = str(value).partition(".")[0] if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    usable = head.isdecimal() and len(head) <= _ID_DIGITS and int(head) > 0
+    return int(head) if usable else None
 
 
 def _whole(value: object) -> int | None:

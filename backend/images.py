@@ -1,22 +1,22 @@
 """Images: from the reference in a task to bytes, and from bytes to what an endpoint takes."""
 
 import base64
-import binascii
 import hashlib
 import io
 import logging
+import struct
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from backend.aws import split_s3_uri
 from backend.config import Settings
 from backend.dataset import Selection
-from backend.errors import AwsError, BackendError, ImageError
+from backend.errors import AwsError, BackendError, ImageAwayError, ImageError
 from backend.label_studio import download
 
 logger = logging.getLogger(__name__)
@@ -26,12 +26,18 @@ MAX_PIXELS = 100_000_000  # above that a file is more likely a decompression bom
 _JPEG_QUALITY = 92
 _COPIES_AT_ONCE = 8
 _ORIENTATION = 0x0112  # EXIF tag
+_SIDEWAYS = {5, 6, 7, 8}  # its values for an image that lies on its side
+# What Pillow raises for files that are broken in one way or another.
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, ValueError, SyntaxError, LookupError, TypeError, OverflowError, struct.error),
+    Image.DecompressionBombError,
+)
 
 
 class ObjectStore(Protocol):
     """What fetching needs of S3."""
 
-    def get_object(self, bucket: str, key: str) -> bytes: ...
+    def get_object(self, bucket: str, key: str, *, limit: int | None = None) -> bytes: ...
     def has_object(self, key: str) -> bool: ...
     def put_object(self, key: str, body: bytes) -> None: ...
 
@@ -54,7 +60,7 @@ class Images:
         """Bytes of an upload (``/data/...``), an ``http(s)://``, ``s3://`` or ``data:`` address.
 
         Raises:
-            ImageError: it cannot be had.
+            ImageError: it cannot be had; an ImageAwayError where it may be had later.
         """
         if reference.startswith("s3://"):
             return self._fetch_s3(reference, task)
@@ -71,10 +77,10 @@ class Images:
     def _fetch_s3(self, uri: str, task: int | None) -> bytes:
         """With our own credentials; where those do not reach, with those of Label Studio's storage."""
         try:
-            return self._store.get_object(*split_s3_uri(uri))
+            return self._store.get_object(*split_s3_uri(uri), limit=MAX_BYTES)
         except AwsError as error:
             if task is None:
-                raise ImageError(f"cannot read {uri[:200]}: {error}") from error
+                raise ImageAwayError(f"cannot read {uri[:200]}: {error}") from error
             logger.info("task %s: cannot read its image from S3 (%s); asking Label Studio", task, error)
         return self._fetch_file(uri, task)
 
@@ -84,13 +90,13 @@ class Images:
         except ImageError:
             raise
         except BackendError as error:
-            raise ImageError(f"cannot get {path[:200]}: {error}") from error
+            raise ImageAwayError(f"cannot get {path[:200]}: {error}") from error
 
     def keys(self, project: int, selection: Selection) -> dict[str, str]:
         """Object keys of the selected images in ``S3_BUCKET``, by their references.
 
-        Images that lie there already are used in place. All others are copied once, to a key made of the reference;
-        those that cannot be had are left out and logged.
+        Images that lie there already are used in place. All others are copied once, to a key made of the reference.
+        Those that cannot be had are left out and logged: a single one that is missing would make the whole job fail.
         """
         with ThreadPoolExecutor(_COPIES_AT_ONCE, thread_name_prefix="copy") as pool:
             tasks = selection.tasks
@@ -99,16 +105,24 @@ class Images:
 
     def _key(self, project: int, reference: str, task: int) -> str | None:
         own = f"s3://{self._settings.s3_bucket}/"
-        if reference.startswith(own):
-            return reference.removeprefix(own)
-        digest = hashlib.sha256(reference.encode()).hexdigest()
-        key = self._settings.key("projects", str(project), "images", digest)
         try:
-            if not self._store.has_object(key):
-                self._store.put_object(key, self.fetch(reference, task=task))
+            if reference.startswith(own):
+                return self._present(reference.removeprefix(own))
+            return self._copied(project, reference, task)
         except ImageError as error:
             logger.warning("project %s: task %s is left out of training: %s", project, task, error)
             return None
+
+    def _present(self, key: str) -> str:
+        if not self._store.has_object(key):
+            raise ImageError(f"there is no object {key[:200]} in {self._settings.s3_bucket}")
+        return key
+
+    def _copied(self, project: int, reference: str, task: int) -> str:
+        digest = hashlib.sha256(reference.encode()).hexdigest()
+        key = self._settings.key("projects", str(project), "images", digest)
+        if not self._store.has_object(key):
+            self._store.put_object(key, self.fetch(reference, task=task))
         return key
 
 
@@ -118,7 +132,7 @@ def _decode_data_uri(uri: str) -> bytes:
         return urllib.parse.unquote_to_bytes(body)
     try:
         return base64.b64decode(body, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # also when it is no ASCII
         raise ImageError(f"the task's data: address cannot be read: {error}") from error
 
 
@@ -142,7 +156,7 @@ def prepare_image(body: bytes, *, side: int) -> PreparedImage:
         with Image.open(io.BytesIO(body)) as image:
             image.draft("RGB", (side, side))  # a JPEG is decoded at a fraction of its size, never below side
             upright = to_rgb(ImageOps.exif_transpose(image))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise ImageError(f"not an image that can be read: {error}") from error
     upright.thumbnail((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
     buffer = io.BytesIO()
@@ -156,7 +170,7 @@ def _shown_size(body: bytes) -> tuple[int, int]:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise Image.DecompressionBombError(f"it has {width}x{height} pixels; at most {MAX_PIXELS} are read")
-        return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
+        return (height, width) if image.getexif().get(_ORIENTATION) in _SIDEWAYS else (width, height)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

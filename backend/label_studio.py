@@ -15,7 +15,7 @@ import httpx
 from label_studio_sdk.base_client import LabelStudioBase
 from label_studio_sdk.core.api_error import ApiError
 
-from backend.errors import ImageError, LabelStudioError
+from backend.errors import ImageAwayError, ImageError, LabelStudioError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -125,16 +125,24 @@ class LabelStudio:
     def waiting_tasks(self, project: int, model_version: str) -> Iterator[list[dict[str, Any]]]:
         """Pages of the tasks that nobody has annotated and that lack a prediction of *model_version*.
 
-        Each page is asked for anew from the start, so predictions are to be stored before the next page is taken;
-        a page that brings no new task ends it.
+        Predictions are to be stored before the next page is taken: tasks that got one are gone from the list, so the
+        same page is asked for again until it brings no new task; those that got none fill the pages before.
         """
         seen: set[int] = set()
-        while page := [task for task in self._waiting_page(project, model_version) if task["id"] not in seen]:
-            seen.update(task["id"] for task in page)
-            yield page
+        number = 1
+        while page := self._waiting_page(project, model_version, number):
+            new = [task for task in page if task["id"] not in seen]
+            seen.update(task["id"] for task in new)
+            if new:
+                yield new
+            elif len(page) < _PAGE:
+                return
+            else:
+                number += 1
 
     @_translated
-    def _waiting_page(self, project: int, model_version: str) -> list[dict[str, Any]]:
+    def _waiting_page(self, project: int, model_version: str, number: int) -> list[dict[str, Any]]:
+        """One page; an empty one behind the last, which Label Studio calls not found."""
         filters = [
             {"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0},
             {
@@ -145,9 +153,14 @@ class LabelStudio:
             },
         ]
         query = json.dumps({"filters": {"conjunction": "and", "items": filters}})
-        page = self._client.tasks.list(
-            project=project, query=query, resolve_uri=False, include="id,data", page=1, page_size=_PAGE
-        )
+        try:
+            page = self._client.tasks.list(
+                project=project, query=query, resolve_uri=False, include="id,data", page=number, page_size=_PAGE
+            )
+        except ApiError as error:
+            if error.status_code == 404 and number > 1:
+                return []
+            raise
         return [{"id": task.id, "data": task.data or {}} for task in page.items or []]
 
     @_translated
@@ -195,14 +208,14 @@ class LabelStudio:
         """An uploaded file by its path (``/data/...``), or any reference by Label Studio's own storages.
 
         Raises:
-            ImageError: it is not there, or larger than *limit* bytes.
+            ImageError: it is not there, or larger than *limit* bytes; an ImageAwayError where it may be had later.
         """
         url = f"{self._url}{path}" if path.startswith("/") else self._resolve_url(path, task)
         headers = self._authorization()
         try:
             return _download(url, headers=headers, limit=limit)
-        except httpx.HTTPError as error:
-            raise ImageError(f"Label Studio does not give {path[:200]}: {error}") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _image_error(f"Label Studio does not give {path[:200]}: {error}", error) from error
 
     def _resolve_url(self, reference: str, task: int | None) -> str:
         """Label Studio reads cloud storages for those who have no credentials of their own."""
@@ -226,12 +239,17 @@ def download(url: str, *, limit: int) -> bytes:
     """Bytes behind an http(s) address.
 
     Raises:
-        ImageError: it cannot be fetched, or is larger than *limit* bytes.
+        ImageError: it is not there, or larger than *limit* bytes; an ImageAwayError where it may be had later.
     """
     try:
         return _download(url, headers={}, limit=limit)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ImageError(f"cannot fetch {url[:200]}: {error}") from error
+        raise _image_error(f"cannot fetch {url[:200]}: {error}", error) from error
+
+
+def _image_error(message: str, error: httpx.HTTPError | httpx.InvalidURL) -> ImageError:
+    gone = isinstance(error, httpx.HTTPStatusError) and error.response.status_code in {400, 404, 410}
+    return ImageError(message) if gone or isinstance(error, httpx.InvalidURL) else ImageAwayError(message)
 
 
 def _download(url: str, *, headers: dict[str, str], limit: int) -> bytes:

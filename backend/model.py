@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from backend.config import Settings
 from backend.errors import LabelConfigError, RequestError
-from backend.events import Event, Kind, parse_event, parse_project_id
+from backend.events import Event, Kind, find_project_id, parse_event
 from backend.predictor import Item, Outcome
 from backend.regions import LabelConfig, parse_label_config
 from backend.state import ProjectState, StateFile
@@ -80,7 +80,7 @@ class SageMakerSegmentation(LabelStudioMLBase):
         **_: Any,  # noqa: ANN401  # hosts pass more
     ) -> None:
         # The base classes of both lines parse the whole interface or open a cache file: nothing that is used here.
-        self.project_id = parse_project_id(project_id, required=False)
+        self.project_id = find_project_id(project_id)
         self.label_config = label_config or ""
 
     @property
@@ -131,8 +131,8 @@ class SageMakerSegmentation(LabelStudioMLBase):
         answer = decision.as_json()
         if decision.action is Action.START:
             answer["status"] = "starting"
-        if state.problem:
-            answer["problem"] = state.problem
+        if problem := state.problem or state.serving_problem:
+            answer["problem"] = problem
         return answer
 
     def predict(self, tasks: Sequence[Mapping[str, Any]], **_: object) -> list[Item]:
@@ -159,7 +159,7 @@ class SageMakerSegmentation(LabelStudioMLBase):
 
 
 def _project_of(tasks: Sequence[Mapping[str, Any]]) -> int | None:
-    return parse_project_id(tasks[0].get("project"), required=False) if tasks else None
+    return find_project_id(tasks[0].get("project")) if tasks else None
 
 
 def _history(state: ProjectState) -> History:

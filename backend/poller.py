@@ -1,17 +1,19 @@
-"""The thread behind the requests: decides on training when it is woken, and looks after everything now and then."""
+"""The threads behind the requests: decide on training when woken, and look after everything now and then."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ParamSpec, Protocol
 
 from backend.errors import BackendError
 from backend.state import Leadership, StateFile
 from backend.trainer import Action, Decision, History
 
+P = ParamSpec("P")
 logger = logging.getLogger(__name__)
+FORCED_SECONDS = 600.0  # how long Start Training is tried again while Label Studio or AWS does not answer
 
 
 class ProjectTrainer(Protocol):
@@ -50,17 +52,16 @@ class Rounds:
         self._states = states
         self._observe = observe
 
-    def train(self, project: int, *, forced: bool = False) -> None:
-        """Decide on training, and start it if it is time to."""
+    def train(self, project: int, *, forced: bool = False) -> bool:
+        """Decide on training, and start it if it is time to. Returns whether it could be decided on."""
         try:
             decision, history = self._trainer.consider(project, forced=forced)
         except BackendError as error:
-            self._remember_problem(project, str(error))
-            return
+            self._remember(project, "problem", str(error))
+            return False
         if self._observe is not None:
             self._observe(decision)
-        if decision.action is Action.NOTHING:
-            self._remember_problem(project, decision.reason)
+        self._remember(project, "problem", decision.reason if decision.action is Action.NOTHING else "")
         self._states.update(
             project,
             running=history.running or decision.action is Action.START,
@@ -68,20 +69,22 @@ class Rounds:
             failures=history.failures,
             failed_at=history.failed_at,
             failed_on=history.failed_on.timestamp() if history.failed_on else 0.0,
-            **({} if decision.action is Action.NOTHING else {"problem": ""}),
         )
+        return True
 
     def deploy(self, project: int) -> None:
         """Take the next step towards serving the newest approved model."""
         try:
             self._deployer.reconcile(project)
         except BackendError as error:
-            self._remember_problem(project, str(error))
+            self._remember(project, "serving_problem", str(error))
+        else:
+            self._remember(project, "serving_problem", "")
 
-    def _remember_problem(self, project: int, problem: str) -> None:
-        if self._states.get(project).problem != problem:  # once, not at every look
+    def _remember(self, project: int, field: str, problem: str) -> None:
+        if problem and getattr(self._states.get(project), field) != problem:  # once, not at every look
             logger.warning("project %s: %s", project, problem)
-        self._states.update(project, problem=problem)
+        self._states.update(project, **{field: problem})
 
 
 class Poller(threading.Thread):
@@ -89,6 +92,7 @@ class Poller(threading.Thread):
 
     Webhooks get lost (Label Studio waits a second and never repeats one, and sends none for imported annotations), so
     the regular look is what makes sure that no threshold is missed. One process of a host does it, the leader.
+    Deploying has a thread of its own: predicting what waits takes minutes, and no decision on training waits for that.
     """
 
     def __init__(
@@ -100,15 +104,16 @@ class Poller(threading.Thread):
         interval: float,
         check: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(name="poller", daemon=True)
+        super().__init__(name="trainer", daemon=True)
         self._rounds = rounds
         self._states = states
         self._leadership = leadership
         self._interval = interval
         self._check = check
         self._wishes: dict[int, Wish] = {}
+        self._forced: dict[int, float] = {}  # projects to be trained whatever the count, and until when that is tried
         self._condition = threading.Condition()
-        self._stopped = False
+        self._stopped = threading.Event()
 
     def wake(self, project: int, *, forced: bool = False, tasks_changed: bool = False) -> None:
         """Look at *project* soon. Returns at once."""
@@ -120,45 +125,62 @@ class Poller(threading.Thread):
 
     def stop(self) -> None:
         """End after what is being done now."""
+        self._stopped.set()
         with self._condition:
-            self._stopped = True
             self._condition.notify()
 
     def run(self) -> None:
-        """The thread's loop; a fault in one round does not end it."""
+        """The thread's loop."""
+        threading.Thread(target=self._deploy_regularly, name="deployer", daemon=True).start()
         due = 0.0
-        while not self._stopped:
+        while not self._stopped.is_set():
             wishes = self._take(until=due)
-            try:
-                self._serve(wishes)
-                if time.monotonic() >= due:
-                    self._look_after_all()
-            except Exception:
-                logger.exception("a round failed unexpectedly; the next one goes on")
-            if time.monotonic() >= due:
+            regular = time.monotonic() >= due
+            for project in {*wishes, *(self._regular() if regular else ())}:
+                _safely(f"training of project {project}", self._train, project, wishes.get(project, Wish()))
+            if regular:
                 due = time.monotonic() + self._interval
 
     def _take(self, *, until: float) -> dict[int, Wish]:
         with self._condition:
-            if not self._wishes and not self._stopped:
+            if not self._wishes and not self._stopped.is_set():
                 self._condition.wait(timeout=max(0.0, until - time.monotonic()))
             wishes, self._wishes = self._wishes, {}
             return wishes
 
-    def _serve(self, wishes: dict[int, Wish]) -> None:
-        for project, wish in wishes.items():
-            if wish.tasks_changed:
-                self._states.update(project, prefetched="")  # the new tasks are to be predicted as well
-            self._rounds.train(project, forced=wish.forced)
+    def _regular(self) -> set[int]:
+        """The projects of a regular look: all for the leader, for others those that could not be decided on."""
+        return {*self._forced, *(self._states.projects() if self._leadership.held() else ())}
+
+    def _train(self, project: int, wish: Wish) -> None:
+        """A forced training that meets an error is tried again at the next looks; it would be lost otherwise."""
+        if wish.tasks_changed:
+            self._states.update(project, prefetched="")  # the new tasks are to be predicted as well
+        if wish.forced:
+            self._forced[project] = time.monotonic() + FORCED_SECONDS
+        forced = self._forced.get(project, 0.0) > time.monotonic()
+        if self._rounds.train(project, forced=forced) or not forced:
+            self._forced.pop(project, None)
+
+    def _deploy_regularly(self) -> None:
+        while not self._stopped.is_set():
+            if self._leadership.held():
+                self._look_after_all()
+            self._stopped.wait(self._interval)
 
     def _look_after_all(self) -> None:
-        if not self._leadership.held():
-            return
         if self._check is not None:
-            self._check()
+            _safely("the check of the settings", self._check)
         for project in self._states.projects():
-            self._rounds.train(project)
-            self._rounds.deploy(project)
+            _safely(f"deployment of project {project}", self._rounds.deploy, project)
+
+
+def _safely(what: str, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """A fault in one round ends neither the thread nor the other projects' rounds."""
+    try:
+        work(*args, **kwargs)
+    except Exception:
+        logger.exception("%s failed unexpectedly; the next look tries it again", what)
 
 
 class Inline:
@@ -168,5 +190,6 @@ class Inline:
         self._rounds = rounds
 
     def wake(self, project: int, *, forced: bool = False, tasks_changed: bool = False) -> None:  # noqa: ARG002
-        """Decide on training now."""
+        """Decide on training now, and go a step further in serving what was trained."""
         self._rounds.train(project, forced=forced)
+        self._rounds.deploy(project)

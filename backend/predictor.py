@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from backend.config import Settings
-from backend.errors import AwsError, BackendError, ImageError
-from backend.images import PreparedImage, prepare_image
+from backend.errors import AwsError, BackendError, ImageAwayError, ImageError
+from backend.images import UNREADABLE, PreparedImage, prepare_image
 from backend.masks import Segmentation, mask_to_polygons, probabilities_to_polygons
 from backend.recordio import MEDIA_TYPE, decode_probabilities
 from backend.regions import LabelConfig, polygons_to_regions
@@ -47,8 +48,8 @@ class Outcome:
 
     @property
     def retry(self) -> bool:
-        """Whether it is worth asking again: the endpoint failed, not the image."""
-        return self.error is not None and not isinstance(self.error, ImageError)
+        """Whether it is worth asking again: what failed was the endpoint or the way to the image."""
+        return isinstance(self.error, AwsError | ImageAwayError)
 
 
 class Predictor:
@@ -81,7 +82,8 @@ class Predictor:
             return Outcome({}, error)
 
     def _item(self, task: Mapping[str, Any], config: LabelConfig, state: ProjectState) -> Item:
-        reference = (task.get("data") or {}).get(config.image_field)
+        data = task.get("data")
+        reference = data.get(config.image_field) if isinstance(data, Mapping) else None
         if not isinstance(reference, str) or not reference:
             raise ImageError(f"wanted an image address in the task's {config.image_field!r}, found none")
         number = task.get("id")
@@ -111,11 +113,11 @@ class Predictor:
         return mask_to_polygons(_decode_mask(answer))
 
 
-def _decode_mask(body: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _decode_mask(body: bytes) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(body)) as image:
             return np.asarray(image if image.mode in {"P", "L"} else image.convert("L"), dtype=np.uint8)
-    except OSError as error:
+    except UNREADABLE as error:
         raise AwsError(f"the endpoint's answer is no PNG mask: {error}") from error
 
 
@@ -125,5 +127,5 @@ def _outcome(future: Future[Outcome]) -> Outcome:
         return Outcome({}, AwsError("the endpoint did not answer in time"))
     if fault := future.exception():
         logger.error("a prediction failed unexpectedly", exc_info=fault)
-        return Outcome({}, AwsError("the prediction failed unexpectedly; see the log"))
+        return Outcome({}, BackendError("the prediction failed unexpectedly; see the log"))
     return future.result()

@@ -30,6 +30,7 @@ class Preflight:
         self._cloud = cloud
         self._studio = studio
         self._passed = False
+        self._user = ""
         self.problems: list[str] = []
 
     def __call__(self) -> None:
@@ -42,7 +43,7 @@ class Preflight:
                 "%s problem(s) at the start:\n%s", len(problems), "\n".join(f"  - {each}" for each in problems)
             )
         elif not problems:
-            logger.info("S3, SageMaker and Label Studio answer as they should")
+            logger.info("S3, SageMaker and Label Studio answer as they should; Label Studio knows us as %s", self._user)
         self.problems, self._passed = problems, not problems
 
     def _bucket(self) -> list[str]:
@@ -64,7 +65,7 @@ class Preflight:
 
     def _label_studio(self) -> list[str]:
         try:
-            logger.info("Label Studio knows us as %s", self._studio.whoami())
+            self._user = self._studio.whoami()
         except BackendError as error:
             return [f"LABEL_STUDIO_URL {self._settings.label_studio_url}: {error}"]
         return []

@@ -40,6 +40,8 @@ def decode_probabilities(body: bytes, classes: int) -> NDArray[np.float32]:
         raise AwsError(f"the endpoint's answer is no RecordIO record with a tensor: {error}") from error
     if math.prod(shape) != values.size:
         raise AwsError(f"the endpoint's tensor says shape {shape} but has {values.size} values")
+    if not np.isfinite(values).all():
+        raise AwsError("the endpoint's tensor holds values that are no finite numbers")
     return _classes_first(values.reshape(shape), classes)
 
 

@@ -3,7 +3,6 @@
 Points are in per cent of the image as shown, x before y, as Label Studio stores them.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
@@ -15,6 +14,7 @@ from backend.errors import LabelConfigError
 from backend.masks import Polygon
 
 Points = tuple[tuple[float, float], ...]
+_FAR = 1e6  # per cent: no number beyond it was meant as a place
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,17 @@ def parse_label_config(xml: str) -> LabelConfig:
     images = [image for image in root.iter("Image") if image.get("name") == to_name]
     if not images:
         raise LabelConfigError(f'wanted <Image name="{to_name}">, which <PolygonLabels toName="{to_name}"> draws on')
-    tags = list(control.iter("Label"))
-    labels = tuple(dict.fromkeys(tag.get("value", "") for tag in tags if tag.get("value")))
+    image_field = images[0].get("value", "").removeprefix("$")
+    if not image_field:
+        raise LabelConfigError(f'wanted <Image name="{to_name}" value="$..."> with the name of the task\'s image field')
+    tags = [tag for tag in control.iter("Label") if _label(tag)]
+    labels = tuple(dict.fromkeys(_label(tag) for tag in tags))
     if not labels:
         raise LabelConfigError("wanted at least one <Label value=...> in <PolygonLabels>, found none")
     return LabelConfig(
         from_name=control.get("name", ""),
         to_name=to_name,
-        image_field=images[0].get("value", "").removeprefix("$"),
+        image_field=image_field,
         labels=labels,
         aliases=tuple(_aliases(tags)),
     )
@@ -90,7 +93,12 @@ def _aliases(tags: Iterable[Element]) -> Iterable[tuple[str, str]]:
     for tag in tags:
         for alias in tag.get("predicted_values", "").split(","):
             if alias.strip():
-                yield alias.strip(), tag.get("value", "")
+                yield alias.strip(), _label(tag)
+
+
+def _label(tag: Element) -> str:
+    """What regions carry of a ``<Label>``: its alias, where it has one."""
+    return tag.get("alias") or tag.get("value") or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +134,7 @@ def _read_region(region: object, config: LabelConfig) -> LabelledPolygon | str:
     if class_id is None:
         return "no label" if label is None else f"label {label!r} is not in the labeling interface"
     points = _read_points(value.get("points") if isinstance(value, Mapping) else None)
-    return LabelledPolygon(class_id, points) if len(points) >= 3 else "fewer than three points"
+    return LabelledPolygon(class_id, points) if len(points) >= 3 else "wanted three points or more, each of two numbers"
 
 
 def _read_points(value: object) -> Points:
@@ -146,7 +154,7 @@ def _read_points(value: object) -> Points:
 def _read_point(point: object) -> tuple[float, float] | None:
     if not isinstance(point, Sequence) or len(point) != 2:
         return None
-    if not all(isinstance(number, int | float) and math.isfinite(number) for number in point):
+    if not all(isinstance(number, int | float) and -_FAR < number < _FAR for number in point):
         return None
     return _clamp(point[0]), _clamp(point[1])
 

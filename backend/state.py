@@ -6,13 +6,17 @@ loses nothing: the poller finds everything again.
 
 import fcntl
 import json
+import logging
 import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +24,17 @@ class ProjectState:
     """What is known of a project.
 
     *live* is the model version that its endpoint serves ('' for none), *labels* are that model's. *prefetched* is the
-    version that the waiting tasks were predicted with. *url* is how Label Studio calls this backend. The rest is what
-    the pipeline's executions said when they were last asked (backend.trainer.History); *problem* is why they could
-    not be asked or trained, '' where all is well.
+    version that the waiting tasks were predicted with. *deploying* is the version of the model package that the
+    endpoint was last told to serve. *url* is how Label Studio calls this backend. The rest is what the pipeline's
+    executions said when they were last asked (backend.trainer.History). *problem* is why they could not be asked or
+    trained, *serving_problem* why the newest model could not be served; '' where all is well.
     """
 
     project: int
     live: str = ""
     labels: tuple[str, ...] = ()
     prefetched: str = ""
+    deploying: int = 0
     url: str = ""
     running: bool = False
     last_trained: int = 0
@@ -36,6 +42,7 @@ class ProjectState:
     failed_at: int = 0
     failed_on: float = 0.0
     problem: str = ""
+    serving_problem: str = ""
 
 
 class StateFile:
@@ -46,7 +53,7 @@ class StateFile:
         self._lock_path = path.with_suffix(".lock")
         self._lock = threading.Lock()
         self._states: dict[int, ProjectState] = {}
-        self._stamp: tuple[int, int] | None = None
+        self._stamp = 0
 
     def get(self, project: int) -> ProjectState:
         """The project's state, an empty one if it was never heard of."""
@@ -61,27 +68,38 @@ class StateFile:
         current = self.get(project)
         if project in self._read() and replace(current, **changes) == current:
             return current
-        with self._exclusive():
-            states = dict(self._read())
-            states[project] = replace(states.get(project, ProjectState(project)), **changes)
-            self._write(states)
+        try:
+            with self._exclusive():
+                states = self._changed(project, changes)
+                self._write(states)
+        except OSError as error:  # no space left, the folder is gone: a request must not fail for that
+            logger.error("cannot write %s, going on from memory: %s", self._path, error)  # noqa: TRY400  # no fault
+            self._states = states = self._changed(project, changes)
         return states[project]
+
+    def _changed(self, project: int, changes: Mapping[str, Any]) -> dict[int, ProjectState]:
+        states = dict(self._read())
+        states[project] = replace(states.get(project, ProjectState(project)), **changes)
+        return states
 
     def _read(self) -> dict[int, ProjectState]:
         try:
-            status = self._path.stat()
-        except FileNotFoundError:
+            stamp = self._path.stat().st_mtime_ns
+        except OSError:
             return self._states
-        stamp = (status.st_mtime_ns, status.st_ino)
         with self._lock:
             if stamp != self._stamp:
                 self._states, self._stamp = _parse(self._path.read_text(encoding="utf-8")), stamp
             return self._states
 
     def _write(self, states: dict[int, ProjectState]) -> None:
-        """In one step, so that no reader ever sees half a file."""
+        """In one step, so that no reader ever sees half a file, and with a time that no earlier one had."""
         draft = self._path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
         draft.write_text(json.dumps([asdict(state) for state in states.values()]), encoding="utf-8")
+        # The system's own stamps move in steps of milliseconds: two writes in one step would look like one.
+        before = self._path.stat().st_mtime_ns if self._path.exists() else 0
+        now = max(time.time_ns(), before + 1)
+        os.utime(draft, ns=(now, now))
         draft.replace(self._path)
 
     @contextmanager
@@ -111,16 +129,27 @@ class Leadership:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._handle: Any = None
+        self._lock = threading.Lock()
+        self._handle: TextIO | None = None
 
     def held(self) -> bool:
         """Whether this process leads, which it tries to on each call."""
-        if self._handle is None:
-            handle = self._path.open("w")
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                handle.close()
-                return False
-            self._handle = handle
-        return True
+        with self._lock:
+            if self._handle is None:
+                self._handle = _locked(self._path)
+            return self._handle is not None
+
+
+def _locked(path: Path) -> TextIO | None:
+    """The file *path*, open and locked; None where another process has locked it or it cannot be made."""
+    try:
+        handle = path.open("w")
+    except OSError as error:
+        logger.error("cannot write %s: %s", path, error)  # noqa: TRY400  # no fault of ours
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        return None
+    return handle

@@ -1,0 +1,154 @@
+"""Settings: what may be set, and that everything wrong is told at once."""
+
+import os
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from backend.config import Settings
+from backend.errors import SettingsError
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    return {
+        "LABEL_STUDIO_URL": "http://localhost:8080",
+        "LABEL_STUDIO_API_KEY": "a-secret-token",
+        "S3_BUCKET": "birds",
+        "SAGEMAKER_ROLE_ARN": "arn:aws:iam::123456789012:role/service-role/training",
+        "MODEL_DIR": str(tmp_path / "cache"),
+    }
+
+
+def test_four_variables_are_enough(env: dict[str, str]):
+    settings = Settings.from_env(env)
+
+    assert settings.start_training_each_n_updates == 16
+    assert settings.basic_auth is None
+    assert settings.model_dir.is_dir()
+
+
+def test_all_problems_are_told_at_once():
+    wrong = {
+        "LABEL_STUDIO_URL": "localhost:8080",
+        "S3_BUCKET": "s3://birds/",
+        "SAGEMAKER_ROLE_ARN": "training",
+        "START_TRAINING_EACH_N_UPDATES": "often",
+        "BASIC_AUTH_USER": "me",
+        "MODEL_DIR": "/dev/null/cache",
+    }
+
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(wrong)
+
+    assert len(caught.value.problems) == 7
+    for name in [*wrong, "LABEL_STUDIO_API_KEY"]:
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("LABEL_STUDIO_URL", "http://[::1", id="brackets that do not close"),
+        pytest.param("LABEL_STUDIO_URL", "http://host:port", id="a port that is no number"),
+        pytest.param("LABEL_STUDIO_URL", "http://", id="no host"),
+        pytest.param("S3_BUCKET", "Birds", id="upper case"),
+        pytest.param("SAGEMAKER_PIPELINE", "a--", id="ends in a hyphen"),
+        pytest.param("SAGEMAKER_PIPELINE", "a" * 41, id="too long for an endpoint's name"),
+        pytest.param("START_TRAINING_EACH_N_UPDATES", "1", id="too few to split"),
+        pytest.param("START_TRAINING_EACH_N_UPDATES", "16.5", id="not whole"),
+        pytest.param("MINIMUM_MIOU", "nan", id="not a number"),
+        pytest.param("POLL_SECONDS", "0", id="without a pause"),
+        pytest.param("LOG_LEVEL", "LOUD", id="no such level"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_wanted(env: dict[str, str], name: str, value: str):
+    with pytest.raises(SettingsError, match=f"{name}: wanted ") as caught:
+        Settings.from_env({**env, name: value})
+
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"), ("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN")],
+)
+def test_label_studios_other_names_are_taken_too(env: dict[str, str], name: str, other: str):
+    env[other] = env.pop(name)
+
+    assert Settings.from_env(env).label_studio_url == "http://localhost:8080"
+
+
+def test_blank_is_not_set(env: dict[str, str]):
+    with pytest.raises(SettingsError, match="S3_BUCKET is not set"):
+        Settings.from_env({**env, "S3_BUCKET": "  "})
+
+
+def test_slashes_around_are_taken_off(env: dict[str, str]):
+    settings = Settings.from_env({**env, "LABEL_STUDIO_URL": "https://ls.example.com/sub/", "S3_PREFIX": "/a/b/"})
+
+    assert settings.label_studio_url == "https://ls.example.com/sub"
+    assert settings.key("projects", "3") == "a/b/projects/3"
+
+
+def test_an_empty_prefix_leaves_no_slash(env: dict[str, str]):
+    settings = Settings.from_env({**env, "S3_PREFIX": "/"})
+
+    assert settings.key("projects", "3") == "projects/3"
+
+
+def test_secrets_are_not_shown(env: dict[str, str]):
+    settings = Settings.from_env({**env, "BASIC_AUTH_USER": "me", "BASIC_AUTH_PASS": "hidden"})
+
+    assert settings.basic_auth == ("me", "hidden")
+    assert "a-secret-token" not in repr(settings)
+    assert "hidden" not in repr(settings)
+
+
+def test_a_folder_that_cannot_be_written_is_told(env: dict[str, str], tmp_path: Path):
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    if os.access(folder, os.W_OK):
+        pytest.skip("this user may write anywhere")
+
+    with pytest.raises(SettingsError, match="MODEL_DIR"):
+        Settings.from_env({**env, "MODEL_DIR": str(folder)})
+
+
+def test_every_setting_can_be_given_by_its_name_in_upper_case(env: dict[str, str], tmp_path: Path):
+    given = {
+        **env,
+        "S3_PREFIX": "x",
+        "SAGEMAKER_PIPELINE": "x",
+        "SAGEMAKER_INSTANCE_TYPE": "x",
+        "MODEL_NAME": "x",
+        "START_TRAINING_EACH_N_UPDATES": "3",
+        "MINIMUM_MIOU": "0.3",
+        "MIOU_TOLERANCE": "0.3",
+        "TRAINING_COOLDOWN_SECONDS": "3",
+        "MAX_TRAININGS_PER_DAY": "3",
+        "MODEL_SCORE_THRESHOLD": "0.3",
+        "PREDICT_SIDE": "300",
+        "PREDICT_TIMEOUT_SECONDS": "3",
+        "PREDICT_CONCURRENCY": "3",
+        "POLL_SECONDS": "3",
+        "MAX_BODY_MB": "3",
+        "BASIC_AUTH_USER": "x",
+        "BASIC_AUTH_PASS": "x",
+        "THREADS": "3",
+        "LOG_LEVEL": "debug",
+    }
+    assert {name.lower() for name in given} == {each.name for each in fields(Settings)}
+
+    settings, default = Settings.from_env(given), Settings.from_env(env)
+
+    for name in given.keys() - env.keys():
+        assert getattr(settings, name.lower()) != getattr(default, name.lower()), name
+
+
+def test_names_carry_the_project_and_the_version(env: dict[str, str]):
+    settings = Settings.from_env({**env, "MODEL_NAME": "birds"})
+
+    assert settings.project_name(3) == "label-studio-segmentation-p3"
+    assert settings.model_version(7) == "birds v7"

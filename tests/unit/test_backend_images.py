@@ -1,0 +1,252 @@
+"""Images: wherever they lie, whatever they are."""
+
+import io
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from backend.dataset import select_annotations
+from backend.errors import AwsError, ImageAwayError, ImageError, LabelStudioError
+from backend.images import MAX_PIXELS, Images, PreparedImage, prepare_image
+from backend.regions import parse_label_config
+from tests import fakes
+from tests.fakes import BIRDS, FakeCloud, FakeStudio, annotated_task, encoded, photo
+
+ORIENTATION = 0x0112
+
+
+@pytest.fixture
+def cloud() -> FakeCloud:
+    return FakeCloud(objects={("birds", "a b.jpg"): b"own", ("other", "é#1?.jpg"): b"another"})
+
+
+@pytest.fixture
+def studio() -> FakeStudio:
+    return FakeStudio(files={"/data/upload/3/x.jpg": b"upload", "s3://closed/x.jpg": b"by its storage"})
+
+
+@pytest.fixture
+def images(tmp_path: Path, cloud: FakeCloud, studio: FakeStudio) -> Images:
+    return Images(fakes.settings(tmp_path), store=cloud, files=studio)
+
+
+@pytest.mark.parametrize(
+    ("reference", "body"),
+    [
+        pytest.param("s3://birds/a b.jpg", b"own", id="s3"),
+        pytest.param("s3://other/é#1?.jpg", b"another", id="s3 with a key that is no URL"),
+        pytest.param("/data/upload/3/x.jpg", b"upload", id="upload"),
+        pytest.param("http://labelstudio.example.com:8080/data/upload/3/x.jpg", b"upload", id="upload with its host"),
+        pytest.param("data:image/png;base64,aGVsbG8=", b"hello", id="data"),
+        pytest.param("data:text/plain,hello%20you", b"hello you", id="data that is not base64"),
+    ],
+)
+def test_an_image_is_found_where_its_reference_says(images: Images, reference: str, body: bytes):
+    assert images.fetch(reference, task=1) == body
+
+
+@pytest.mark.parametrize("reference", ["", "image.jpg", "ftp://x/y.jpg", "gs://x/y.jpg", "javascript:alert(1)"])
+def test_another_kind_of_reference_says_which_are_known(images: Images, reference: str):
+    with pytest.raises(ImageError, match="wanted an upload"):
+        images.fetch(reference)
+
+
+@pytest.mark.parametrize("reference", ["data:image/png;base64,a", "data:image/png;base64,é"])
+def test_broken_data_is_an_image_error(images: Images, reference: str):
+    with pytest.raises(ImageError, match="cannot be read"):
+        images.fetch(reference)
+
+
+@pytest.mark.parametrize("reference", ["s3://", "s3://birds", "s3:///x.jpg"])
+def test_half_an_s3_address_says_what_a_whole_one_is(images: Images, reference: str):
+    with pytest.raises(ImageError, match="wanted an address like s3://bucket/key"):
+        images.fetch(reference)
+
+
+def test_label_studio_is_asked_where_our_credentials_do_not_reach(images: Images, cloud: FakeCloud):
+    cloud.error = AwsError("AccessDenied")
+
+    assert images.fetch("s3://closed/x.jpg", task=7) == b"by its storage"
+
+
+def test_an_image_that_cannot_be_had_now_may_be_had_later(images: Images, cloud: FakeCloud, studio: FakeStudio):
+    cloud.error, studio.error = AwsError("S3 is away"), LabelStudioError("Label Studio is away")
+
+    with pytest.raises(ImageAwayError, match="S3 is away"):
+        images.fetch("s3://birds/a b.jpg")
+    with pytest.raises(ImageAwayError, match="Label Studio is away"):
+        images.fetch("s3://birds/a b.jpg", task=7)
+
+
+def test_an_image_that_is_missing_stays_missing(images: Images):
+    with pytest.raises(ImageError) as caught:
+        images.fetch("/data/upload/3/gone.jpg", task=7)
+
+    assert not isinstance(caught.value, ImageAwayError)
+
+
+def test_images_in_the_bucket_are_used_in_place_and_others_are_copied_once(images: Images, cloud: FakeCloud):
+    tasks = [annotated_task(1, image="s3://birds/a b.jpg"), annotated_task(2, image="s3://other/é#1?.jpg")]
+    selection = select_annotations(tasks, parse_label_config(BIRDS))
+    first = images.keys(3, selection)
+    cloud.objects.pop(("other", "é#1?.jpg"))  # a second copy would miss it
+
+    assert images.keys(3, selection) == first
+    assert first["s3://birds/a b.jpg"] == "a b.jpg"
+    assert first["s3://other/é#1?.jpg"].startswith("ls/projects/3/images/")
+    assert cloud.objects["birds", first["s3://other/é#1?.jpg"]] == b"another"
+
+
+@pytest.mark.parametrize("missing", ["s3://birds/gone.jpg", "/data/upload/3/gone.jpg"])
+def test_a_missing_image_is_left_out_of_training_and_named(
+    images: Images, missing: str, caplog: pytest.LogCaptureFixture
+):
+    tasks = [annotated_task(1, image="s3://birds/a b.jpg"), annotated_task(2, image=missing)]
+
+    keys = images.keys(3, select_annotations(tasks, parse_label_config(BIRDS)))
+
+    assert list(keys) == ["s3://birds/a b.jpg"]
+    assert "task 2 is left out of training" in caplog.text
+
+
+def test_while_s3_is_away_no_image_is_left_out(images: Images, cloud: FakeCloud):
+    cloud.error = AwsError("S3 is away")
+
+    with pytest.raises(AwsError, match="S3 is away"):
+        images.keys(3, select_annotations([annotated_task(1)], parse_label_config(BIRDS)))
+
+
+def sent(prepared: PreparedImage) -> Image.Image:
+    image = Image.open(io.BytesIO(prepared.jpeg))
+    assert (image.format, image.mode, image.size) == ("JPEG", "RGB", prepared.sent_wh)
+    return image
+
+
+def test_a_large_image_is_shrunk_and_a_small_one_is_not_enlarged():
+    assert prepare_image(photo(200, 100), side=50).sent_wh == (50, 25)
+    assert prepare_image(photo(20, 10), side=50).sent_wh == (20, 10)
+
+
+def test_a_thin_image_keeps_a_pixel():
+    assert prepare_image(encoded(Image.new("RGB", (3000, 2))), side=64).sent_wh == (64, 1)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_sent_as_it_is_shown(orientation: int, kind: str):
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[:10, :20] = 255  # the file's upper left
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    corner = {1: (0, 0), 2: (1, 0), 3: (1, 1), 4: (0, 1), 5: (0, 0), 6: (1, 0), 7: (1, 1), 8: (0, 1)}[orientation]
+
+    prepared = prepare_image(encoded(Image.fromarray(pixels), kind, exif=exif), side=64)
+
+    assert prepared.shown_wh == prepared.sent_wh == ((20, 40) if orientation >= 5 else (40, 20))
+    shown = np.asarray(sent(prepared).convert("L"), float)
+    halves = [np.hsplit(half, 2) for half in np.vsplit(shown, 2)]
+    brightest = max(((x, y) for x in (0, 1) for y in (0, 1)), key=lambda place: halves[place[1]][place[0]].mean())
+    assert brightest == corner
+
+
+@pytest.mark.parametrize("value", [0, 9, 65535])
+def test_an_orientation_that_there_is_not_turns_nothing(value: int):
+    exif = Image.Exif()
+    exif[ORIENTATION] = value
+
+    prepared = prepare_image(encoded(Image.new("RGB", (40, 20)), exif=exif), side=64)
+
+    assert prepared.shown_wh == prepared.sent_wh == (40, 20)
+
+
+@pytest.mark.parametrize(
+    ("body", "brightness"),
+    [
+        pytest.param(encoded(Image.new("L", (8, 8), 200)), 200, id="grey"),
+        pytest.param(encoded(Image.new("1", (8, 8), 1)), 255, id="black and white"),
+        pytest.param(encoded(Image.new("P", (8, 8), 0)), 0, id="palette"),
+        pytest.param(encoded(Image.new("RGBA", (8, 8), (0, 0, 0, 0))), 255, id="transparent becomes white"),
+        pytest.param(encoded(Image.new("LA", (8, 8), (0, 0))), 255, id="transparent grey"),
+        pytest.param(encoded(Image.new("P", (8, 8), 0), transparency=0), 255, id="transparent palette"),
+        pytest.param(encoded(Image.new("CMYK", (8, 8), (0, 0, 0, 255)), "JPEG"), 0, id="CMYK"),
+        pytest.param(encoded(Image.new("I;16", (8, 8), 40000)), 0, id="16 bit, all the same"),
+        pytest.param(encoded(Image.new("F", (8, 8), 0.5), "TIFF"), 0, id="real numbers, all the same"),
+        pytest.param(encoded(Image.new("RGB", (8, 8), "white"), "GIF"), 255, id="GIF"),
+        pytest.param(encoded(Image.new("RGB", (8, 8), "white"), "WEBP"), 255, id="WebP"),
+        pytest.param(encoded(Image.new("RGB", (8, 8), "white"), "BMP"), 255, id="BMP"),
+    ],
+)
+def test_any_mode_becomes_rgb(body: bytes, brightness: int):
+    assert np.asarray(sent(prepare_image(body, side=64))).mean() == pytest.approx(brightness, abs=3)
+
+
+def test_16_bit_values_are_scaled_to_what_there_is():
+    pixels = np.linspace(1000, 3000, 64, dtype=np.uint16).reshape(8, 8)
+
+    values = np.asarray(sent(prepare_image(encoded(Image.fromarray(pixels)), side=64)))
+
+    assert values.min() < 15
+    assert values.max() > 240
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"<html>not found</html>", id="a web page"),
+        pytest.param(photo()[:200], id="cut off"),
+        pytest.param(encoded(Image.new("RGB", (64, 64), "red"))[:60], id="a PNG cut off"),
+        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", id="SVG"),
+    ],
+)
+def test_what_is_no_image_is_an_image_error(body: bytes):
+    with pytest.raises(ImageError, match="not an image that can be read"):
+        prepare_image(body, side=64)
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+
+
+@pytest.mark.filterwarnings("ignore:Image size:PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(
+    ("width", "height"), [(20_000, 20_000), (MAX_PIXELS + 1, 1)], ids=["beyond what Pillow opens", "beyond our limit"]
+)
+def test_a_decompression_bomb_is_not_read(width: int, height: int):
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+    with pytest.raises(ImageError, match="pixels"):
+        prepare_image(bomb, side=64)
+
+
+EXIF = Image.Exif()
+EXIF[ORIENTATION] = 6
+KINDS: list[tuple[str, dict[str, Any]]] = [
+    ("PNG", {"exif": EXIF}),
+    ("JPEG", {"exif": EXIF}),
+    ("TIFF", {"exif": EXIF}),
+    ("TIFF", {"compression": "tiff_lzw"}),
+    ("GIF", {}),
+    ("BMP", {}),
+    ("WEBP", {"exif": EXIF}),
+]
+FILES = [encoded(Image.new("RGB", (9, 7), "teal"), kind, **options) for kind, options in KINDS]
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning", "ignore:.*:PIL.Image.DecompressionBombWarning")
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(FILES), st.integers(0, 400), st.binary(min_size=1, max_size=6), st.integers(0, 400))
+def test_a_damaged_file_is_read_or_is_an_image_error(body: bytes, place: int, damage: bytes, cut: int):
+    damaged = body[:place] + damage + body[place + len(damage) : len(body) - max(0, cut - 300)]
+
+    try:
+        prepare_image(damaged, side=16)
+    except ImageError:
+        return

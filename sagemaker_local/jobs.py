@@ -7,7 +7,8 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from sagemaker_local.containers import Job
 from sagemaker_local.errors import ApiError, JobError, StopRequested, TimeLimitError, internal, validation
@@ -43,11 +44,14 @@ PROCESSING = JobKind(kind="processing-job", prefix="Processing")
 class Jobs:
     """Runs jobs, a bounded number at once, and answers Describe and List."""
 
-    def __init__(self, *, settings: Settings, store: Store, names: Names, containers: Containers) -> None:
+    def __init__(
+        self, *, settings: Settings, store: Store, names: Names, containers: Containers, closing: threading.Event
+    ) -> None:
         self._settings = settings
         self._store = store
         self._names = names
         self._containers = containers
+        self._closing = closing
         self._slots = threading.Semaphore(settings.jobs_at_once)
 
     def operations(self) -> dict[str, Callable[[Document], Document]]:
@@ -87,7 +91,8 @@ class Jobs:
                 job.note({kind.member("StartTime"): time.time()})
                 work(job)
         except StopRequested:
-            self._finish(kind, job, status="Stopped", reason=None)
+            if not self._closing.is_set():  # then the job counts as cut off
+                self._finish(kind, job, status="Stopped", reason=None)
             raise
         except JobError as error:
             status = "Stopped" if isinstance(error, TimeLimitError) else "Failed"  # so says AWS of a time limit
@@ -116,8 +121,11 @@ class Jobs:
             base=self._settings.data / "jobs" / name,
             log=self._settings.log_path(name),
             stop=stop,
-            note=lambda changes: _ignore(self._store.update(kind.kind, name.lower(), changes)),
+            note=partial(self._note, kind, name),
         )
+
+    def _note(self, kind: JobKind, name: str, changes: Document) -> None:
+        self._store.update(kind.kind, name.lower(), changes)
 
     @contextmanager
     def _slot(self, stop: threading.Event) -> Iterator[None]:
@@ -139,7 +147,3 @@ class Jobs:
             changes["TrainingTimeInSeconds"] = int(now - document.get("TrainingStartTime", now))
             changes["BillableTimeInSeconds"] = changes["TrainingTimeInSeconds"]
         return self._store.update(kind.kind, job.name.lower(), changes) or {}
-
-
-def _ignore(_: Any) -> None:  # noqa: ANN401 - whatever a callee returns
-    """A result nobody wants."""

@@ -32,11 +32,11 @@ _FAILED = "Step failure: One or multiple steps failed."
 class Runner:
     """Starts and stops executions; what happens is written to the store as it happens."""
 
-    def __init__(self, *, store: Store, steps: Steps, transfer: Transfer) -> None:
+    def __init__(self, *, store: Store, steps: Steps, transfer: Transfer, closing: threading.Event) -> None:
         self._store = store
         self._steps = steps
         self._transfer = transfer
-        self._closing = threading.Event()
+        self._closing = closing
         self._running: dict[str, tuple[threading.Event, threading.Thread]] = {}
         self._lock = threading.Lock()
 
@@ -56,8 +56,7 @@ class Runner:
             running[0].set()
 
     def close(self) -> None:
-        """End all jobs and wait; the executions are then marked as cut off."""
-        self._closing.set()
+        """End all jobs and wait; the executions are then marked as cut off (`closing` is set already)."""
         with self._lock:
             running = list(self._running.values())
         for stop, _ in running:
@@ -75,7 +74,14 @@ class Runner:
 
     def _run(self, arn: str, stop: threading.Event) -> None:
         try:
-            status = Execution(arn, self._store, self._steps, self._transfer, stop).run()
+            status = Execution(
+                arn,
+                store=self._store,
+                steps=self._steps,
+                transfer=self._transfer,
+                stop=stop,
+                closing=self._closing,
+            ).run()
         except Exception:
             logger.exception("execution %s ended by a fault of sagemaker_local", arn)
             status = "Failed"
@@ -100,12 +106,22 @@ def _fail_running(store: Store, kind: str, member: str, *, what: str, end: str =
 class Execution:
     """One execution from its first step to its end; also a retried one, whose succeeded steps stay as they are."""
 
-    def __init__(self, arn: str, store: Store, steps: Steps, transfer: Transfer, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        arn: str,
+        *,
+        store: Store,
+        steps: Steps,
+        transfer: Transfer,
+        stop: threading.Event,
+        closing: threading.Event,
+    ) -> None:
         self._arn = arn
         self._store = store
         self._steps = steps
         self._transfer = transfer
         self._stop = stop
+        self._closing = closing
         self._document = store.get("execution", arn) or {}
         self._definition = parse_definition(self._document["_definition"])
         self._results = {
@@ -150,7 +166,8 @@ class Execution:
         try:
             result = self._attempts(step)
         except StopRequested:
-            self._note(step, {"StepStatus": "Stopped", "EndTime": time.time()})
+            if not self._closing.is_set():  # then the step counts as cut off
+                self._note(step, {"StepStatus": "Stopped", "EndTime": time.time()})
         except JobError as error:
             self._fail(step, str(error))
         except Exception:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import fcntl
 import shutil
+import threading
 from typing import TYPE_CHECKING
 
 from sagemaker_local.containers import Containers
@@ -45,15 +47,16 @@ class Service:
         for folder in ("logs", "jobs", "endpoints"):
             (settings.data / folder).mkdir(exist_ok=True)
         self.settings = settings
+        self._closing = threading.Event()
         self.names = Names(region=settings.region)
         self._protocol = Protocol()
         self._store = Store(settings.data / "state.sqlite3")
         transfer = Transfer(make_s3_client)
         store, names, protocol = self._store, self.names, self._protocol
         containers = Containers(settings=settings, transfer=transfer, images=images)
-        jobs = Jobs(settings=settings, store=store, names=names, containers=containers)
+        jobs = Jobs(settings=settings, store=store, names=names, containers=containers, closing=self._closing)
         steps = Steps(protocol=protocol, names=names, jobs=jobs, call=self.call)
-        self._runner = Runner(store=store, steps=steps, transfer=transfer)
+        self._runner = Runner(store=store, steps=steps, transfer=transfer, closing=self._closing)
         pipelines = Pipelines(store=store, names=names, protocol=protocol, transfer=transfer)
         packages = Packages(store=store, names=names)
         models = Models(store=store, names=names, packages=packages)
@@ -80,6 +83,7 @@ class Service:
 
     def close(self) -> None:
         """End all child processes; what ran is marked as cut off."""
+        self._closing.set()
         self._runner.close()
         self._endpoints.close()
         self._store.close()
@@ -106,8 +110,6 @@ class DataLock:
     """One service per data folder; the lock goes with the process, however that ends."""
 
     def __init__(self, folder: Path) -> None:
-        import fcntl  # noqa: PLC0415 - not on every system
-
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = (folder / "lock").open("a")

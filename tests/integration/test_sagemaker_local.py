@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.integration.definitions import (
+    IMAGE,
     PREPARE,
     ROLE,
     channel,
@@ -221,6 +223,7 @@ def test_a_job_over_its_time_limit_is_ended(run: Run) -> None:
     arn = run.start(training(hyper={"sleep": "60", "ignore_term": "1"}, Arguments=limit))
 
     assert run.end(arn, timeout_s=15) == "Failed"
+    assert run.job(arn)["TrainingJobStatus"] == "Stopped"
     assert run.job(arn)["SecondaryStatus"] == "MaxRuntimeExceeded"
     assert "MaxRuntimeInSeconds" in run.steps(arn)["Train"]["FailureReason"]
 
@@ -278,6 +281,59 @@ def test_retrying_an_execution_repeats_only_what_had_not_succeeded(run: Run, s3:
     assert run.end(arn) == "Succeeded"
     assert run.job(arn)["TrainingJobName"] == first_job
     assert run.job(arn, "Second")["TrainingJobStatus"] == "Completed"
+
+
+def test_a_pipeline_can_deploy_what_it_trained_and_update_it(run: Run, local_sagemaker: LocalSageMaker) -> None:
+    endpoint = f"e-{uuid.uuid4().hex[:8]}"
+    container = {"Image": IMAGE, "ModelDataUrl": get("Steps.Train.ModelArtifacts.S3ModelArtifacts")}
+    model = {
+        "Name": "MakeModel",
+        "Type": "Model",
+        "Arguments": {"PrimaryContainer": container, "ExecutionRoleArn": ROLE},
+    }
+    one = {"VariantName": "A", "ModelName": get("Steps.MakeModel.ModelName"), "InitialInstanceCount": 1}
+    variants = {"ProductionVariants": [{**one, "InstanceType": "ml.m5.large"}]}
+    config = {"Name": "Config", "Type": "EndpointConfig", "Arguments": variants}
+    names = {"EndpointName": endpoint, "EndpointConfigName": get("Steps.Config.EndpointConfigName")}
+    deploy = {"Name": "Deploy", "Type": "Endpoint", "Arguments": names}
+
+    for name in ("first", "second"):
+        arn = run.start(training(hyper={"name": name}), model, config, deploy)
+
+        assert run.end(arn) == "Succeeded", run.steps(arn)
+        answer = local_sagemaker.client("sagemaker-runtime").invoke_endpoint(EndpointName=endpoint, Body=b"x")
+        assert json.loads(answer["Body"].read())["model"] == name
+    assert run.steps(arn)["Deploy"]["Metadata"]["Endpoint"]["Arn"].endswith(endpoint)
+    run.client.delete_endpoint(EndpointName=endpoint)
+
+
+def test_a_definition_may_lie_in_s3(run: Run, s3: AwsClient) -> None:
+    bucket = run.base.split("/")[2]
+    s3.put_object(Bucket=bucket, Key="definition.json", Body=json.dumps(definition(fail("No", "no"))).encode())
+    name = f"p-{uuid.uuid4().hex[:8]}"
+
+    run.client.create_pipeline(
+        PipelineName=name, RoleArn=ROLE, PipelineDefinitionS3Location={"Bucket": bucket, "ObjectKey": "definition.json"}
+    )
+
+    described = run.client.describe_pipeline(PipelineName=name)
+    assert json.loads(described["PipelineDefinition"])["Steps"][0]["Name"] == "No"
+
+
+def test_parallelism_can_be_limited(run: Run) -> None:
+    text = json.dumps(definition(*(training(f"T{number}", hyper={"sleep": "0.3"}) for number in range(3))))
+    name = f"p-{uuid.uuid4().hex[:8]}"
+    run.client.create_pipeline(PipelineName=name, PipelineDefinition=text, RoleArn=ROLE)
+
+    arn = run.client.start_pipeline_execution(
+        PipelineName=name,
+        PipelineParameters=[{"Name": "Base", "Value": run.base}],
+        ParallelismConfiguration={"MaxParallelExecutionSteps": 1},
+    )["PipelineExecutionArn"]
+
+    assert run.end(arn) == "Succeeded"
+    steps = sorted(run.steps(arn).values(), key=lambda step: step["StartTime"])
+    assert all(one["EndTime"] <= other["StartTime"] for one, other in itertools.pairwise(steps))
 
 
 def test_the_same_token_is_the_same_execution_also_from_many_threads(run: Run) -> None:

@@ -107,8 +107,11 @@ def test_sigterm_ends_all_children_and_marks_what_ran(own: LocalSageMaker, s3: A
     assert _jobs_of(own) == []
     own.start()
     execution = own.client().describe_pipeline_execution(PipelineExecutionArn=arn)
-    assert execution["PipelineExecutionStatus"] == "Failed"
+    (job,) = own.client().list_training_jobs()["TrainingJobSummaries"]
+    (step,) = own.client().list_pipeline_execution_steps(PipelineExecutionArn=arn)["PipelineExecutionSteps"]
+    assert execution["PipelineExecutionStatus"] == step["StepStatus"] == job["TrainingJobStatus"] == "Failed"
     assert "was cut off" in execution["FailureReason"]
+    assert "was cut off" in step["FailureReason"]
     assert wait_for(lambda: _answer(deployer))["model"] == "served"
 
 

@@ -50,7 +50,7 @@ class Parts:
 def build(settings: Settings) -> Parts:
     """The real parts. Makes clients and calls nothing yet."""
     metrics, cloud = Metrics(), Aws(settings)
-    studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key)
+    studio = _label_studio(settings)
     service, rounds = _assemble(settings, cloud, studio, metrics)
     preflight = Preflight(settings, cloud=cloud, studio=studio)
     poller = Poller(
@@ -72,9 +72,13 @@ def build(settings: Settings) -> Parts:
 
 def hosted_model(settings: Settings) -> type[SageMakerSegmentation]:
     """The model class for a server of the package label-studio-ml, which runs fit() in a process of its own."""
-    studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key)
+    studio = _label_studio(settings)
     service, _ = _assemble(settings, Aws(settings), studio, Metrics())
     return SageMakerSegmentation.bound(service)
+
+
+def _label_studio(settings: Settings) -> LabelStudio:
+    return LabelStudio(settings.label_studio_url, settings.label_studio_api_key, basic_auth=settings.basic_auth)
 
 
 def _assemble(settings: Settings, cloud: Aws, studio: LabelStudio, metrics: Metrics) -> tuple[Service, Rounds]:

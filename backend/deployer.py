@@ -127,8 +127,10 @@ class Deployer:
         if self._states.get(project).live != version:
             self._states.update(project, live=version, labels=self._labels(package))
             logger.info("project %s: %s is in service", project, version)
-        self._announce(project, version)
-        self._prefetch(project, version)
+        try:
+            self._announce(project, version)
+        finally:  # predictions are worth having whatever Label Studio says of the title
+            self._prefetch(project, version)
 
     def _labels(self, package: ModelPackage) -> tuple[str, ...]:
         """The labels that the model was trained with, by the dataset that its package names."""

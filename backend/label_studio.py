@@ -73,7 +73,7 @@ def _translated(call: Callable[P, R]) -> Callable[P, R]:
 
 def _api_message(error: ApiError) -> str:
     body = error.body if isinstance(error.body, Mapping) else {}
-    detail = str(body.get("detail") or body.get("validation_errors") or "")[:300]
+    detail = f"{body.get('detail') or ''} {body.get('validation_errors') or ''}".strip()[:300]
     if error.status_code in {401, 403}:
         return (
             f"Label Studio refuses the token ({error.status_code}: {detail}); set LABEL_STUDIO_API_KEY to a personal "
@@ -85,9 +85,11 @@ def _api_message(error: ApiError) -> str:
 class LabelStudio:
     """One Label Studio server, as the owner of an API token sees it."""
 
-    def __init__(self, url: str, api_key: str) -> None:
+    def __init__(self, url: str, api_key: str, *, basic_auth: tuple[str, str] | None = None) -> None:
+        """*basic_auth* is the user and password that this ML backend asks for."""
         self._url = url.rstrip("/")
         self._api_key = api_key
+        self._basic_auth = basic_auth
         self._client_or_none: LabelStudioBase | None = None
 
     @property
@@ -186,7 +188,12 @@ class LabelStudio:
 
         Label Studio shows and orders by the scores of those predictions whose version equals the backend's title.
         """
-        self._client.ml.update(backend.id, url=backend.url, project=project, title=title)
+        # Label Studio checks the backend again when anything of it changes, with what this very request tells it.
+        user, password = self._basic_auth or (None, None)
+        auth: dict[str, Any] = (
+            {"auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password} if user else {}
+        )
+        self._client.ml.update(backend.id, url=backend.url, project=project, title=title, **auth)
 
     @_translated
     def secure_webhook(self, project: int, backend: MlBackend, authorization: str) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -130,26 +130,26 @@ class Leadership:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._handle: TextIO | None = None
+        self._descriptor: int | None = None  # never closed: the lock goes with the process
 
     def held(self) -> bool:
         """Whether this process leads, which it tries to on each call."""
         with self._lock:
-            if self._handle is None:
-                self._handle = _locked(self._path)
-            return self._handle is not None
+            if self._descriptor is None:
+                self._descriptor = _locked(self._path)
+            return self._descriptor is not None
 
 
-def _locked(path: Path) -> TextIO | None:
-    """The file *path*, open and locked; None where another process has locked it or it cannot be made."""
+def _locked(path: Path) -> int | None:
+    """A descriptor of the locked file *path*; None where another process has locked it or it cannot be made."""
     try:
-        handle = path.open("w")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
     except OSError as error:
         logger.error("cannot write %s: %s", path, error)  # noqa: TRY400  # no fault of ours
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        handle.close()
+        os.close(descriptor)
         return None
-    return handle
+    return descriptor

@@ -79,7 +79,7 @@ def _measure(stack: Stack, report: Report, data: Path) -> None:
     lookout = watch(stack, labelling, project)
     bodies = _loop(stack, report, lookout)
     with display.step("predictions against known polygons"):
-        _compare(report, lookout)
+        _compare(report, lookout, display)
     with display.step("screenshot"):
         _look(stack, report, lookout, data / "screenshot.png")
     with display.step("answer times and memory"):
@@ -113,7 +113,7 @@ def _loop(stack: Stack, report: Report, lookout: Watch) -> list[bytes]:
     return [body for body in recorder.bodies if b'"ANNOTATION_CREATED"' in body]
 
 
-def _compare(report: Report, lookout: Watch) -> None:
+def _compare(report: Report, lookout: Watch, display: Display) -> None:
     """The predictions of the tasks that nobody annotated, against the birds' own polygons."""
     tasks = _waiting(lookout.labelling, lookout.project)
     predictions = lookout.labelling.predictions(lookout.project)
@@ -126,6 +126,8 @@ def _compare(report: Report, lookout: Watch) -> None:
         regions = by_task[task.id].regions if task.id in by_task else []
         found.add(regions, to_regions(scene), scene.image.size)
     report.set("held_out_miou", round(found.mean(), 4))
+    parts = ", ".join(f"{label} {value:.3f}" for label, value in found.per_label().items())
+    display.line(f"  held out           mean IoU {found.mean():.3f} over {len(tasks)} images ({parts})")
 
 
 def _waiting(labelling: Labelling, project: int) -> list[Task]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from contextlib import contextmanager
@@ -42,8 +43,8 @@ class Display:
     def status(self, text: str, *, waited_s: float | None = None) -> None:
         """Show what is going on now: *text*, and behind it the seconds waited so far.
 
-        A terminal shows it in place. Elsewhere it becomes a line when *text* changes or has not been said for a while;
-        a wait becomes one only when it is long.
+        A terminal shows it in place. Elsewhere it becomes a line when *text* changes; a wait becomes one when it is
+        long, and again every now and then.
         """
         full = text if waited_s is None else f"{text} ({waited_s:.0f} s)"
         if self.stream.isatty():
@@ -51,12 +52,14 @@ class Display:
             self.stream.flush()
             self._open = True
             return
-        if waited_s is None or waited_s >= QUIET_REPEAT_S:
-            self._say_rarely(text, full)
+        if waited_s is None:
+            self._say(text, full, again_after_s=math.inf)
+        elif waited_s >= QUIET_REPEAT_S:
+            self._say(text, full, again_after_s=QUIET_REPEAT_S)
 
-    def _say_rarely(self, text: str, full: str) -> None:
+    def _say(self, text: str, full: str, *, again_after_s: float) -> None:
         now = time.monotonic()
-        if text == self._shown and now - self._shown_at < QUIET_REPEAT_S:
+        if text == self._shown and now - self._shown_at < again_after_s:
             return
         self._shown, self._shown_at = text, now
         self.stream.write(full + "\n")

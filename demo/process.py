@@ -18,12 +18,13 @@ from demo.ports import HOST
 from demo.state import ROOT, Folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from demo.display import Display
 
 LOG_TAIL_LINES = 12
+KILL_S = 2.0
 STOP_S = 8.0
 """A child that has not ended this long after SIGTERM is killed."""
 
@@ -170,12 +171,21 @@ def _require_own_port(child: Child) -> None:
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """The process and all its descendants, as far as they still live."""
+    """The process, its descendants, and what is left in its session if it has ended itself; as far as they live."""
+    found: dict[int, psutil.Process] = {}
     try:
         process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
+        found = {each.pid: each for each in (process, *process.children(recursive=True))}
     except psutil.NoSuchProcess:
-        return []
+        pass
+    return list({**found, **{each.pid: each for each in psutil.process_iter() if _session(each.pid) == pid}}.values())
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
 
 
 def listeners(pid: int) -> set[tuple[str, int]]:
@@ -191,12 +201,28 @@ def listeners(pid: int) -> set[tuple[str, int]]:
 
 
 def end_tree(pid: int, *, timeout_s: float) -> None:
-    """End the process and its descendants: SIGTERM to the process, SIGKILL to all that are left after *timeout_s*."""
+    """End the process and its family: SIGTERM to the eldest, SIGKILL to all that are left after *timeout_s*."""
     processes = family(pid)
     _signal(processes[:1], signal.SIGTERM)
-    _, alive = psutil.wait_procs(processes, timeout=timeout_s)
-    _signal(alive, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=2)
+    _signal(_still_alive(processes, timeout_s=timeout_s), signal.SIGKILL)
+    _still_alive(processes, timeout_s=KILL_S)
+
+
+def _still_alive(processes: Sequence[psutil.Process], *, timeout_s: float) -> list[psutil.Process]:
+    """Those that have not ended after *timeout_s*; sooner if all have. What only waits for its parent has ended."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        alive = [process for process in processes if _lives(process)]
+        if not alive or time.monotonic() > deadline:
+            return alive
+        time.sleep(0.05)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
@@ -207,31 +233,34 @@ def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None
             continue
 
 
-def sweep(folder: Folder, *, kill: Callable[[int], None] | None = None) -> list[str]:
+def sweep(folder: Folder, *, timeout_s: float = STOP_S) -> list[str]:
     """End the services that a killed demo left in *folder*; their names.
 
-    A process is ended only if it started when the recorded one did: the system gives process ids out again.
+    Processes are ended only if they are the recorded one or descend from it: the system gives process ids out again.
     """
-    end = kill or (lambda pid: end_tree(pid, timeout_s=STOP_S))
     swept = []
     for path in sorted(folder.pids.glob("*.json")):
-        pid = _recorded_pid(path)
+        pid = _left_behind(path)
         if pid is not None:
-            end(pid)
+            end_tree(pid, timeout_s=timeout_s)
             swept.append(path.stem)
         path.unlink(missing_ok=True)
     return swept
 
 
-def _recorded_pid(path: Path) -> int | None:
-    """The process id in *path* if that very process still lives."""
+def _left_behind(path: Path) -> int | None:
+    """The process id recorded in *path* if that very process, or something in the session that it began, lives."""
     try:
         record = json.loads(path.read_text())
-        process = psutil.Process(int(record["pid"]))
-        same = abs(process.create_time() - float(record["created"])) < SAME_START_S
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        pid, created = int(record["pid"]), float(record["created"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return process.pid if same else None
+    try:
+        same = abs(psutil.Process(pid).create_time() - created) < SAME_START_S
+    except psutil.Error:
+        # Its number is not given out again while its session has members.
+        same = bool(family(pid))
+    return pid if same else None
 
 
 def tail(path: Path, count: int) -> list[str]:

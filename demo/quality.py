@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from pipeline.preprocess import polygons_to_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,17 +58,9 @@ class Agreement:
 def regions_to_mask(regions: Regions, labels: Sequence[str], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
     """Class ids (0 background, then *labels* in order) of Label Studio's polygons, drawn as the pipeline does."""
     polygons = [
-        (labels.index(label), region["value"]["points"])
+        (labels.index(label) + 1, region["value"]["points"])
         for region in regions
         for label in region["value"].get("polygonlabels", [])[:1]
         if label in labels
     ]
-    return polygons_to_mask([(index + 1, points) for index, points in polygons], size_wh)
-
-
-def agreement(pairs: Iterable[tuple[Regions, Regions, tuple[int, int]]], labels: Sequence[str]) -> Agreement:
-    """The agreement over all (predicted regions, known regions, size of the image)."""
-    result = Agreement(labels)
-    for predicted, known, size_wh in pairs:
-        result.add(predicted, known, size_wh)
-    return result
+    return polygons_to_mask(polygons, size_wh)

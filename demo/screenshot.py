@@ -24,19 +24,20 @@ INSTALL_S = 600.0
 _LOGIN_FORM = "document.querySelector('input[name=email]') !== null"
 _LOGGED_IN = "!location.pathname.startsWith('/user/login') && document.readyState === 'complete'"
 
-# The editor's own store says which regions it has; the canvases say whether anything of them is painted.
+# The editor's own store says which regions it has. The picture is an image of the editor's making, and a canvas that
+# is painted in part shows that the regions are drawn on it (one is painted all over, as a background).
 _DRAWN = """
 (() => {
-  const annotation = window.Htx?.annotationStore?.selected;
-  const regions = annotation?.regionStore?.regions ?? [];
-  const picture = [...document.querySelectorAll('img')].some(i => i.alt === 'LS' && i.complete && i.naturalWidth > 0);
-  const painted = canvas => {
+  const regions = window.Htx?.annotationStore?.selected?.regionStore?.regions ?? [];
+  const picture = [...document.images].some(i => i.src.startsWith('blob:') && i.complete && i.naturalWidth > 0);
+  const share = canvas => {
     const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-    for (let i = 3; i < pixels.length; i += 4) if (pixels[i]) return true;
-    return false;
+    let painted = 0;
+    for (let i = 3; i < pixels.length; i += 4) painted += pixels[i] > 0;
+    return painted / (canvas.width * canvas.height);
   };
-  const canvases = [...document.querySelectorAll('.konvajs-content canvas')];
-  if (!regions.length || !picture || !canvases.some(painted)) return null;
+  const drawn = [...document.querySelectorAll('.konvajs-content canvas')].map(share).some(s => s > 0 && s < 1);
+  if (!regions.length || !picture || !drawn) return null;
   return regions.filter(region => region.type === 'polygonregion').flatMap(region => [...region.labels]);
 })()
 """

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from demo.display import Display
 
-MAX_TRAINING_SECONDS = 45
+MAX_TRAINING_SECONDS = 75
 """Time for the training of 16 small images; the 120 s from the last annotation to predictions count on it."""
 
 PUBLISH_TIMEOUT_S = 120

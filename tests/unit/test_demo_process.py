@@ -91,6 +91,16 @@ def test_what_a_killed_demo_left_is_swept(folder: Folder):
     assert list(folder.pids.iterdir()) == []
 
 
+def test_what_a_killed_service_left_is_swept(folder: Folder):
+    child = start(service(sys.executable, "-c", STUBBORN_PARENT), folder)
+    grandchild = int(_first_line(child.log))
+    child.process.kill()
+    child.process.wait()
+
+    assert sweep(folder, timeout_s=0.3) == ["thing"]
+    assert not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE
+
+
 @pytest.mark.parametrize(
     "record",
     [

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from segmenter.backbone import STRIDE
 from segmenter.data import IGNORE, Sample
 from segmenter.network import normalised
 
@@ -22,8 +23,12 @@ class Views:
 
     samples: Sequence[Sample]
     side: int
-    crop: int
     random: np.random.Generator
+
+    @property
+    def crop(self) -> int:
+        """The side of a view in pixels: most of an image, and a multiple of the network's stride."""
+        return max(1, round(self.side * 5 / 6 / STRIDE)) * STRIDE
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """One new view of each sample: normalised pixels (N, 3, crop, crop) and class ids (N, crop, crop)."""

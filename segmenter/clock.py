@@ -23,6 +23,10 @@ class Clock:
         """Seconds left of the budget; none after a signal to stop."""
         return 0.0 if self.stop.is_set() else self.seconds - self.elapsed()
 
+    def is_stopped(self) -> bool:
+        """Whether SIGTERM has come."""
+        return self.stop.is_set()
+
     def reserving(self, seconds: float) -> "Clock":
         """The same clock with a smaller budget; at least a tenth of it stays."""
         return Clock(self.started, max(self.seconds - seconds, self.seconds / 10), self.stop)

@@ -132,7 +132,7 @@ RULES: dict[str, _Rule] = {
     "syncbn": _flag(),
     "network": _one_of("light"),
     "light_side": _whole(64, 1536),
-    "max_seconds": _number("a number of 1 or more", lambda value: value >= 1),
+    "max_seconds": _number("a number from 1 to 432000 (five days)", lambda value: 1 <= value <= 432_000),
     "seed": _whole(0, 2**31 - 1),
 }
 

@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 class Recipe:
     """What was found to work with few images on a CPU; times are shares of the budget."""
 
-    crop: int = 320
     batch: int = 5
     learning_rate: float = 4e-3
     backbone_factor: float = 0.1
@@ -35,6 +34,8 @@ class Recipe:
     ema_decay: float = 0.97
     warmup_steps: int = 10
     head_batch: int = 8
+    # However little time there is, the decoder is not left untrained.
+    least_head_steps: int = 5
     head_steps: int = 150
     head_share: float = 0.2
     cached_views: int = 64
@@ -63,11 +64,13 @@ def train_head(network: SegmentationNetwork, views: Views, recipe: Recipe, clock
     group = {"params": list(network.decoder.parameters()), "full_rate": recipe.learning_rate}
     optimizer = torch.optim.AdamW([group], lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     step = 0
-    while step < recipe.head_steps and clock.left() > 0 and (clock.elapsed() < deadline or step < 1):
+    while step < recipe.head_steps and not clock.is_stopped():
         maps, ids = cache.batch(recipe.head_batch)
         _set_rate(optimizer, _cosine(step / recipe.head_steps))
         _descend(optimizer, network.decoder, segmentation_loss(network.decoder(maps), ids))
         step += 1
+        if step >= recipe.least_head_steps and clock.elapsed() > deadline:
+            break
     return step
 
 
@@ -79,27 +82,35 @@ def fine_tune(
     Returns:
         The moving average of the network, which is better than its last state, and the steps done.
     """
-    network.backbone.frozen_blocks = recipe.frozen_blocks
-    average = copy.deepcopy(network).eval()
-    optimizer = _optimizer(network, recipe)
     per_epoch = max(recipe.steps_per_epoch, math.ceil(len(views.samples) / recipe.batch))
     pace = _Pace(total=epochs * per_epoch, warmup=recipe.warmup_steps, clock=clock, begun=clock.elapsed())
+    tuning = _FineTuning(network, recipe, pace)
     batches = _batches(views, recipe.batch)
     for epoch in range(1, epochs + 1):
-        losses = []
+        losses = [tuning.step(*next(batches)) for _ in range(per_epoch) if not pace.is_over()]
+        if not losses or not report(Progress(epoch, pace.step, sum(losses) / len(losses)), tuning.average):
+            break
+    return tuning.average, pace.step
+
+
+class _FineTuning:
+    """The network in training, its moving average, and what moves it."""
+
+    def __init__(self, network: SegmentationNetwork, recipe: Recipe, pace: "_Pace") -> None:
+        network.backbone.frozen_blocks = recipe.frozen_blocks
         network.train()
         network.backbone.eval()  # its normalisation keeps ImageNet's statistics: those of five images are noise
-        for _ in range(per_epoch):
-            if pace.is_over():
-                break
-            pixels, ids = next(batches)
-            _set_rate(optimizer, pace.rate())
-            losses.append(_descend(optimizer, network, segmentation_loss(network(pixels), ids)))
-            _follow(average, network, min(recipe.ema_decay, (1 + pace.step) / (10 + pace.step)))
-            pace.step += 1
-        if not losses or not report(Progress(epoch, pace.step, sum(losses) / len(losses)), average):
-            break
-    return average, pace.step
+        self.network, self.pace, self.decay = network, pace, recipe.ema_decay
+        self.average = copy.deepcopy(network).eval()
+        self.optimizer = _optimizer(network, recipe)
+
+    def step(self, pixels: Tensor, ids: Tensor) -> float:
+        """Learn from one batch; returns its loss."""
+        _set_rate(self.optimizer, self.pace.rate())
+        loss = _descend(self.optimizer, self.network, segmentation_loss(self.network(pixels), ids))
+        _follow(self.average, self.network, min(self.decay, (1 + self.pace.step) / (10 + self.pace.step)))
+        self.pace.step += 1
+        return loss
 
 
 @dataclass(slots=True)
@@ -116,7 +127,8 @@ class _Pace:
     step: int = 0
 
     def is_over(self) -> bool:
-        return self.step >= self.total or (self.clock.left() < self._step_seconds())
+        """Whether another step would be one too many."""
+        return self.step >= self.total or self.clock.left() <= self._step_seconds()
 
     def rate(self) -> float:
         """The share of the full learning rate: rises during the warm-up, then falls along a cosine."""

@@ -72,17 +72,14 @@ def _fit(
     recipe = Recipe()
     fitting = clock.reserving(RESERVE_SECONDS + RESERVE_SECONDS_PER_IMAGE * len(validation.samples))
     random = np.random.default_rng(wanted.seed)
-    views = Views(train.samples, side=wanted.light_side, crop=recipe.crop, random=random)
+    views = Views(train.samples, side=wanted.light_side, random=random)
     head_steps = 0 if start.has_classes else fit.train_head(network, views, recipe, fitting)
     if head_steps:
         logger.info("decoder trained on cached features: %s steps, %.1f s", head_steps, clock.elapsed())
     watch = Watch(validation.samples, wanted, clock)
     average, steps = fit.fine_tune(network, views, recipe, epochs=wanted.epochs, clock=fitting, report=watch)
-    if not head_steps + steps:
-        raise SegmenterError(
-            f"stopped after {clock.elapsed():.1f} s, before anything was learned: give it more time "
-            f"(max_seconds={wanted.max_seconds:g})"
-        )
+    if not (head_steps or steps or start.has_classes):
+        raise SegmenterError(f"stopped by SIGTERM after {clock.elapsed():.1f} s, before anything was learned")
     logger.info("network trained: %s steps, %.1f s", steps, clock.elapsed())
     return Trained(average, start.value, head_steps, steps)
 

@@ -1,0 +1,124 @@
+"""The model's files: what is saved is read back; what does not fit is said, and never executed."""
+
+import json
+import pickle
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from segmenter import model_io, warm_start
+from segmenter.config import Hyperparameters
+from segmenter.errors import ModelError
+from segmenter.model_io import CARD, WEIGHTS, ModelCard
+from segmenter.network import SegmentationNetwork, build
+from segmenter.warm_start import Start
+
+
+def saved(folder: Path, num_classes: int = 3) -> SegmentationNetwork:
+    network = build(num_classes).eval()
+    model_io.save(folder, network, ModelCard(num_classes=num_classes, side=64, metrics={"validation:mIOU": 0.5}))
+    return network
+
+
+def same_weights(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(one, other) for one, other in pairs)
+
+
+def archived(folder: Path) -> Path:
+    with tarfile.open(folder / "model.tar.gz", "w:gz") as archive:
+        for name in (CARD, WEIGHTS):
+            archive.add(folder / name, f"./{name}")
+            (folder / name).unlink()
+    return folder
+
+
+def test_a_model_comes_back_as_it_was_saved(tmp_path: Path):
+    network = saved(tmp_path)
+    loaded = model_io.load(tmp_path)
+    assert same_weights(loaded.network(), network)
+    assert (loaded.card.side, loaded.card.metrics) == (64, {"validation:mIOU": 0.5})
+
+
+def test_a_model_is_two_files_and_no_pickle(tmp_path: Path):
+    saved(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {CARD, WEIGHTS}
+    with pytest.raises(pickle.UnpicklingError):
+        pickle.loads((tmp_path / WEIGHTS).read_bytes())  # noqa: S301  # that it fails is the point
+
+
+def test_a_model_is_read_from_its_archive_too(tmp_path: Path):
+    network = saved(tmp_path)
+    assert same_weights(model_io.load(archived(tmp_path)).network(), network)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        pytest.param(CARD, None, "should hold model.json and weights.safetensors", id="no card"),
+        pytest.param(WEIGHTS, None, "should hold model.json and weights.safetensors", id="no weights"),
+        pytest.param(WEIGHTS, b"\0" * 64, "cannot be read", id="weights cut off"),
+        pytest.param(CARD, b"{", "not a model card", id="card cut off"),
+        pytest.param(CARD, b"[]", "not a model card", id="card of another kind"),
+        pytest.param("model.tar.gz", b"no archive", "cannot be read", id="archive broken"),
+    ],
+)
+def test_a_broken_model_is_refused_with_a_reason(tmp_path: Path, file: str, content: bytes | None, reason: str):
+    saved(tmp_path)
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(ModelError, match=reason):
+        model_io.load(tmp_path)
+
+
+def test_a_model_of_another_architecture_is_refused_by_its_name(tmp_path: Path):
+    saved(tmp_path)
+    card = json.loads((tmp_path / CARD).read_text())
+    (tmp_path / CARD).write_text(json.dumps(card | {"architecture": "unet"}))
+    with pytest.raises(ModelError, match="architecture unet"):
+        model_io.load(tmp_path)
+
+
+def test_weights_that_do_not_fit_their_card_are_refused(tmp_path: Path):
+    saved(tmp_path)
+    card = json.loads((tmp_path / CARD).read_text())
+    (tmp_path / CARD).write_text(json.dumps(card | {"num_classes": 7}))
+    with pytest.raises(ModelError, match="does not fit"):
+        model_io.load(tmp_path).network()
+
+
+def wanted(num_classes: int = 3, *, pretrained: bool = True) -> Hyperparameters:
+    return Hyperparameters(num_classes=num_classes, use_pretrained_model=pretrained)
+
+
+def test_training_goes_on_from_an_earlier_model_of_the_same_classes(tmp_path: Path):
+    earlier = saved(tmp_path)
+    network, start = warm_start.prepare(archived(tmp_path), wanted())
+    assert start is Start.WARM
+    assert same_weights(network, earlier)
+
+
+def test_of_an_earlier_model_with_other_classes_the_backbone_stays(tmp_path: Path):
+    earlier = saved(tmp_path, num_classes=4)
+    network, start = warm_start.prepare(tmp_path, wanted(3))
+    assert start is Start.BACKBONE
+    assert same_weights(network.backbone, earlier.backbone)
+    assert network.num_classes == 3
+
+
+@pytest.mark.parametrize(
+    "files", [pytest.param({}, id="empty"), pytest.param({"model_algo-1": b"mxnet"}, id="another's")]
+)
+def test_without_a_usable_earlier_model_training_starts_from_imagenet(tmp_path: Path, files: dict[str, bytes]):
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    assert warm_start.prepare(tmp_path, wanted())[1] is Start.IMAGENET
+
+
+def test_without_the_pretrained_model_training_starts_from_nothing(tmp_path: Path):
+    assert warm_start.prepare(tmp_path / "none", wanted(pretrained=False))[1] is Start.RANDOM

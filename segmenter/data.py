@@ -82,15 +82,16 @@ def _load_pair(path: Path, mask_path: Path, *, side: int, num_classes: int) -> S
     height, width = mask.shape
     if (width, height) != size:
         raise ImageError(f"the image is {size[0]} x {size[1]}, its mask {width} x {height} pixels")
-    _check_ids(mask, name=mask_path.name, num_classes=num_classes)
+    whole = Image.fromarray(mask)
+    _check_ids(whole, name=mask_path.name, num_classes=num_classes)
     wanted = images.fitted(size, side=side)
     resized = image if image.size == wanted else image.resize(wanted, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    shrunk = Image.fromarray(mask).resize(wanted, Image.Resampling.NEAREST)
+    shrunk = whole.resize(wanted, Image.Resampling.NEAREST)
     return Sample(path.stem, np.asarray(resized).copy(), np.asarray(shrunk).copy())
 
 
-def _check_ids(mask: Pixels, *, name: str, num_classes: int) -> None:
-    wrong = [int(value) for value in np.unique(mask) if num_classes <= value < IGNORE]
+def _check_ids(mask: Image.Image, *, name: str, num_classes: int) -> None:
+    wrong = [value for value, count in enumerate(mask.histogram()) if count and num_classes <= value < IGNORE]
     if wrong:
         # Not skipped: one such mask means that num_classes is wrong for all of them.
         raise DataError(

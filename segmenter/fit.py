@@ -85,7 +85,7 @@ def fine_tune(
     per_epoch = max(recipe.steps_per_epoch, math.ceil(len(views.samples) / recipe.batch))
     pace = _Pace(total=epochs * per_epoch, warmup=recipe.warmup_steps, clock=clock, begun=clock.elapsed())
     tuning = _FineTuning(network, recipe, pace)
-    batches = _batches(views, recipe.batch)
+    batches = _batches(views, recipe.batch, network.device)
     for epoch in range(1, epochs + 1):
         losses = [tuning.step(*next(batches)) for _ in range(per_epoch) if not pace.is_over()]
         if not losses or not report(Progress(epoch, pace.step, sum(losses) / len(losses)), tuning.average):
@@ -161,7 +161,7 @@ def _cached_features(
     """Fill the cache until it is full, or a third of the time is gone."""
     cache = _FeatureCache([], [], views)
     limit = clock.elapsed() + (deadline - clock.elapsed()) / 3
-    batches = _batches(views, recipe.batch)
+    batches = _batches(views, recipe.batch, network.device)
     while len(cache.ids) < recipe.cached_views and (clock.elapsed() < limit or not cache.ids):
         pixels, ids = next(batches)
         with torch.no_grad():
@@ -171,13 +171,14 @@ def _cached_features(
     return cache
 
 
-def _batches(views: Views, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(views: Views, size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of fresh views without end; every sample comes once before any comes again."""
     waiting: list[int] = []
     while True:
         while len(waiting) < size:
             waiting += views.order()
-        yield views.batch(waiting[:size])
+        pixels, ids = views.batch(waiting[:size])
+        yield pixels.to(device), ids.to(device)
         del waiting[:size]
 
 

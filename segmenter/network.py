@@ -46,6 +46,11 @@ class SegmentationNetwork(nn.Module):
         self.backbone = backbone.EfficientNetLite()
         self.decoder = PyramidDecoder(backbone.CHANNELS, num_classes)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and the pixels must be."""
+        return self.decoder.classify.weight.device
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the scores before softmax."""
         scores: Tensor = self.decoder(self.backbone(pixels))
@@ -57,6 +62,11 @@ def build(num_classes: int) -> SegmentationNetwork:
     network = SegmentationNetwork(num_classes)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's own annotations
     return network
+
+
+def best_device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def normalised(pixels: Tensor) -> Tensor:

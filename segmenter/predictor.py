@@ -26,25 +26,26 @@ class Predictor:
     def probabilities(self, image: Image.Image, size: SizeWH) -> Probabilities:
         """Class probabilities (C, H, W) at `size`; they sum to one at each pixel."""
         with torch.inference_mode():
-            return _resized(self._small(image), size)[0].numpy()
+            return _resized(self._small(image), size)[0].cpu().numpy()
 
     def class_ids(self, image: Image.Image, size: SizeWH) -> Pixels:
         """The most probable class (H, W) at `size`; one class is enlarged at a time, to keep memory small."""
         with torch.inference_mode():
             small = self._small(image)
-            best, ids = _resized(small[:, :1], size), torch.zeros((1, 1, size[1], size[0]), dtype=torch.uint8)
+            best = _resized(small[:, :1], size)
+            ids = torch.zeros_like(best, dtype=torch.uint8)
             for index in range(1, small.shape[1]):
                 plane = _resized(small[:, index : index + 1], size)
                 ids.masked_fill_(plane > best, index)
                 torch.maximum(best, plane, out=best)
-            return ids[0, 0].numpy()
+            return ids[0, 0].cpu().numpy()
 
     def _small(self, image: Image.Image) -> Tensor:
         """Class probabilities (1, C, h, w) at the network's resolution."""
         size = working_size(image.size, side=self.side)
         resized = image if image.size == size else image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
         pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None].float()
-        scores: Tensor = self.network(normalised(pixels))
+        scores: Tensor = self.network(normalised(pixels.to(self.network.device)))
         return scores.float().softmax(dim=1)
 
 

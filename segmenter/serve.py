@@ -12,6 +12,7 @@ from segmenter import memory, model_io
 from segmenter.application import Application
 from segmenter.container import Container
 from segmenter.errors import ConfigError
+from segmenter.network import best_device
 from segmenter.predictor import Predictor
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ def run(container: Container, env: Mapping[str, str]) -> None:
     address = env.get("SEGMENTER_BIND_HOST") or "0.0.0.0", _port(env)  # noqa: S104  # SageMaker calls from outside the container
     saved = model_io.load(container.model)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="network") as executor:
-        application = Application(Predictor(saved.network(), saved.card.side), executor)
+        application = Application(Predictor(saved.network().to(best_device()), saved.card.side), executor)
         application.warm_up()
         _serve(_server(application, address), address)
 

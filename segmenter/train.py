@@ -19,7 +19,7 @@ from segmenter.errors import SegmenterError
 from segmenter.evaluate import Evaluation, evaluate
 from segmenter.fit import Recipe
 from segmenter.model_io import ModelCard
-from segmenter.network import SegmentationNetwork
+from segmenter.network import SegmentationNetwork, best_device
 from segmenter.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ def _fit(
 ) -> Trained:
     torch.manual_seed(wanted.seed)
     network, start = warm_start.prepare(container.channel("model"), wanted)
+    network.to(best_device())
     recipe = Recipe()
     fitting = clock.reserving(RESERVE_SECONDS + RESERVE_SECONDS_PER_IMAGE * len(validation.samples))
     random = np.random.default_rng(wanted.seed)

@@ -27,7 +27,7 @@ from demo.report import Report, table
 from demo.screenshot import capture, require_chromium
 from demo.services import BackendSettings
 from demo.stack import Stack, running
-from demo.state import Folder
+from demo.state import ROOT, Folder
 from demo.stress import stress
 from demo.walk import annotate, backend_address, bird_parts, open_project, wait_for_predictions, watch
 
@@ -148,7 +148,7 @@ def _look(stack: Stack, report: Report, lookout: Watch, path: Path) -> None:
     path.unlink(missing_ok=True)
     task = _waiting(lookout.labelling, lookout.project)[0]
     labels = capture(stack, project=lookout.project, task=task.id, path=path)
-    report.set("screenshot", str(path))
+    report.set("screenshot", str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path))
     stack.display.line(f"  screenshot         task {task.id} opens with {len(labels)} polygons: {', '.join(labels)}")
     unknown = sorted(set(labels) - set(LABELS))
     if unknown:

@@ -177,7 +177,7 @@ def publish_pipeline(
     for parameter in parameters:
         command += ["--set", parameter]
     log = stack.plan.folder.logs / "publish.log"
-    stack.display.status("The pipeline is published ...")
+    stack.display.status(f"The pipeline {name} is being published ...", waited_s=0)
     with log.open("ab") as output:
         ended = subprocess.run(
             command,

@@ -14,6 +14,7 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
@@ -48,8 +49,8 @@ SEEDS = range(501, 501 + ANNOTATIONS)
 SETTLE_S = 300.0
 QUIET_LOOKS = 5
 LOOK_EVERY_S = 1.0
-RESTARTS_AFTER = (10, 25)
-"""The workers are replaced when so many annotations were submitted."""
+BEFORE = 24
+"""Annotations before the first execution; so many, and no more, that the rest crosses the threshold a second time."""
 
 DISPLAY_NAME = re.compile(r"p\d+-n(\d+)-(\d+)")
 
@@ -76,8 +77,8 @@ def stress(stack: Stack, labelling: Labelling) -> tuple[list[Run], list[str]]:
     stack.wait(backend)
     project = _open_project(stack, labelling)
     lookout = watch(stack, labelling, project, pipeline=PIPELINE)
-    failed = _annotate(stack, labelling, project, backend)
-    runs = _settle(stack, lookout, labelling)
+    failed = _annotate(stack, lookout, backend)
+    runs = _settle(stack, lookout)
     stack.stop_one(backend)
     done = sum(task.annotations > 0 for task in labelling.tasks(project))
     faults = [f"{failed} of {ANNOTATIONS} stress annotations were refused by Label Studio"] if failed else []
@@ -98,18 +99,36 @@ def _open_project(stack: Stack, labelling: Labelling) -> int:
     return project
 
 
-def _annotate(stack: Stack, labelling: Labelling, project: int, backend: Child) -> int:
-    """Submit from THREADS threads and have gunicorn replace its workers meanwhile; how many were refused for good."""
+def _annotate(stack: Stack, lookout: Watch, backend: Child) -> int:
+    """Submit from THREADS threads: BEFORE annotations, and the rest while the execution runs that they started.
+
+    In either part gunicorn is told to replace its workers. Returns how many annotations were refused for good.
+    """
+    tasks = lookout.labelling.tasks(lookout.project)[:ANNOTATIONS]
+    refused = _submit_all(stack, lookout.labelling, tasks[:BEFORE], backend)
+    _wait_for_execution(stack, lookout)
+    return refused + _submit_all(stack, lookout.labelling, tasks[BEFORE:], backend)
+
+
+def _submit_all(stack: Stack, labelling: Labelling, tasks: Sequence[Task], backend: Child) -> int:
     refused = 0
-    tasks = labelling.tasks(project)[:ANNOTATIONS]
     with ThreadPoolExecutor(THREADS) as pool:
-        for number, accepted in enumerate(pool.map(lambda task: _submit(labelling, task), tasks), start=1):
+        for number, accepted in enumerate(pool.map(partial(_submit, labelling), tasks), start=1):
             refused += not accepted
-            if number in RESTARTS_AFTER:
+            if number == len(tasks) // 2:
                 os.kill(backend.process.pid, signal.SIGHUP)
             stack.require_alive()
-            stack.display.status(f"  stress: annotations {number}/{ANNOTATIONS}")
+    stack.display.status(f"  stress: {len(tasks)} more annotations")
     return refused
+
+
+def _wait_for_execution(stack: Stack, lookout: Watch) -> None:
+    deadline = time.monotonic() + SETTLE_S
+    while not lookout.executions():
+        if time.monotonic() > deadline:
+            message = f"{BEFORE} stress annotations started no execution within {SETTLE_S:.0f} s."
+            raise DemoError(message)
+        stack.sleep(0.2)
 
 
 def _submit(labelling: Labelling, task: Task) -> bool:
@@ -125,13 +144,13 @@ def _submit(labelling: Labelling, task: Task) -> bool:
     return False
 
 
-def _settle(stack: Stack, lookout: Watch, labelling: Labelling) -> list[Run]:
+def _settle(stack: Stack, lookout: Watch) -> list[Run]:
     """Wait until no execution runs and none is due any more."""
     deadline = time.monotonic() + SETTLE_S
     quiet = 0
     while quiet < QUIET_LOOKS:
         runs = _runs(stack, lookout)
-        annotations = sum(task.annotations > 0 for task in labelling.tasks(lookout.project))
+        annotations = sum(task.annotations > 0 for task in lookout.labelling.tasks(lookout.project))
         due = annotations - (runs[-1].count if runs else 0) >= TRAIN_AT
         busy = due or any(run.status in {"Executing", "Stopping"} for run in runs)
         quiet = 0 if busy else quiet + 1

@@ -79,6 +79,8 @@ def _api_message(error: ApiError) -> str:
             f"Label Studio refuses the token ({error.status_code}: {detail}); set LABEL_STUDIO_API_KEY to a personal "
             "access token or, where the organization allows them, a legacy token (Account & Settings)"
         )
+    if error.status_code is not None and error.status_code < 400:
+        return "what answers at LABEL_STUDIO_URL does not speak Label Studio's API"
     return f"Label Studio answered {error.status_code}: {detail}"
 
 
@@ -90,13 +92,20 @@ class LabelStudio:
         self._url = url.rstrip("/")
         self._api_key = api_key
         self._basic_auth = basic_auth
+        self._http = httpx.Client(timeout=_TIMEOUT_S, follow_redirects=True)
         self._client_or_none: LabelStudioBase | None = None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
 
     @property
     def _client(self) -> LabelStudioBase:
         """Made at first use, since a malformed or expired token makes the SDK raise."""
         if self._client_or_none is None:
-            self._client_or_none = LabelStudioBase(base_url=self._url, api_key=self._api_key, timeout=_TIMEOUT_S)
+            self._client_or_none = LabelStudioBase(
+                base_url=self._url, api_key=self._api_key, timeout=_TIMEOUT_S, httpx_client=self._http
+            )
         return self._client_or_none
 
     @_translated
@@ -127,25 +136,17 @@ class LabelStudio:
     def waiting_tasks(self, project: int, model_version: str) -> Iterator[list[dict[str, Any]]]:
         """Pages of the tasks that nobody has annotated and that lack a prediction of *model_version*.
 
-        Predictions are to be stored before the next page is taken: tasks that got one are gone from the list, so the
-        same page is asked for again until it brings no new task; those that got none fill the pages before.
+        By the order of their ids, so that it does not matter which of them get a prediction meanwhile.
         """
-        seen: set[int] = set()
-        number = 1
-        while page := self._waiting_page(project, model_version, number):
-            new = [task for task in page if task["id"] not in seen]
-            seen.update(task["id"] for task in new)
-            if new:
-                yield new
-            elif len(page) < _PAGE:
-                return
-            else:
-                number += 1
+        last = 0
+        while page := self._waiting_page(project, model_version, after=last):
+            yield page
+            last = page[-1]["id"]
 
     @_translated
-    def _waiting_page(self, project: int, model_version: str, number: int) -> list[dict[str, Any]]:
-        """One page; an empty one behind the last, which Label Studio calls not found."""
+    def _waiting_page(self, project: int, model_version: str, *, after: int) -> list[dict[str, Any]]:
         filters = [
+            {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": after},
             {"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0},
             {
                 "filter": "filter:tasks:predictions_model_versions",
@@ -154,15 +155,10 @@ class LabelStudio:
                 "value": [model_version],
             },
         ]
-        query = json.dumps({"filters": {"conjunction": "and", "items": filters}})
-        try:
-            page = self._client.tasks.list(
-                project=project, query=query, resolve_uri=False, include="id,data", page=number, page_size=_PAGE
-            )
-        except ApiError as error:
-            if error.status_code == 404 and number > 1:
-                return []
-            raise
+        query = json.dumps({"filters": {"conjunction": "and", "items": filters}, "ordering": ["tasks:id"]})
+        page = self._client.tasks.list(
+            project=project, query=query, resolve_uri=False, include="id,data", page=1, page_size=_PAGE
+        )
         return [{"id": task.id, "data": task.data or {}} for task in page.items or []]
 
     @_translated
@@ -220,7 +216,7 @@ class LabelStudio:
         url = f"{self._url}{path}" if path.startswith("/") else self._resolve_url(path, task)
         headers = self._authorization()
         try:
-            return _download(url, headers=headers, limit=limit)
+            return _download(self._http, url, headers=headers, limit=limit)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _image_error(f"Label Studio does not give {path[:200]}: {error}", error) from error
 
@@ -249,7 +245,8 @@ def download(url: str, *, limit: int) -> bytes:
         ImageError: it is not there, or larger than *limit* bytes; an ImageAwayError where it may be had later.
     """
     try:
-        return _download(url, headers={}, limit=limit)
+        with httpx.Client(timeout=_TIMEOUT_S, follow_redirects=True) as client:
+            return _download(client, url, headers={}, limit=limit)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _image_error(f"cannot fetch {url[:200]}: {error}", error) from error
 
@@ -259,10 +256,10 @@ def _image_error(message: str, error: httpx.HTTPError | httpx.InvalidURL) -> Ima
     return ImageError(message) if gone or isinstance(error, httpx.InvalidURL) else ImageAwayError(message)
 
 
-def _download(url: str, *, headers: dict[str, str], limit: int) -> bytes:
+def _download(client: httpx.Client, url: str, *, headers: dict[str, str], limit: int) -> bytes:
     """Follow redirects; httpx drops the authorization when one leads to another host."""
     chunks, size = [], 0
-    with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=_TIMEOUT_S) as response:
+    with client.stream("GET", url, headers=headers) as response:
         response.raise_for_status()
         for chunk in response.iter_bytes():
             size += len(chunk)

@@ -1,0 +1,406 @@
+"""The adapter to AWS: requests and answers are checked with botocore's own service model."""
+
+import io
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from botocore.response import StreamingBody
+from botocore.stub import ANY, Stubber
+
+from backend.aws import Aws, Endpoint, Execution, ModelPackage, split_s3_uri
+from backend.errors import AwsAccessError, AwsError, ImageError
+from tests import fakes
+
+ARN = "arn:aws:sagemaker:us-east-1:123456789012"
+NOW = datetime.now(UTC)
+PACKAGE = ModelPackage(f"{ARN}:model-package/label-studio-segmentation-p3/2", 2, "s3://birds/d/", "job")
+EXISTS = "Cannot create already existing model"
+NAME = "label-studio-segmentation-p3"
+
+
+class Stubs:
+    """An adapter whose clients answer what was put in."""
+
+    def __init__(self, folder: Path) -> None:
+        options: dict[str, str] = {"region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_access_key": "x"}
+        clients: dict[str, Any] = {
+            name: boto3.client(name, **options)  # type: ignore[call-overload]
+            for name in ("s3", "sagemaker", "sagemaker-runtime")
+        }
+        self.aws = Aws(
+            fakes.settings(folder),
+            s3=clients["s3"],
+            sagemaker=clients["sagemaker"],
+            runtime=clients["sagemaker-runtime"],
+        )
+        self.s3, self.sagemaker, self.runtime = (Stubber(client) for client in clients.values())
+        for each in (self.s3, self.sagemaker, self.runtime):
+            each.activate()
+
+
+@pytest.fixture
+def stubs(tmp_path: Path) -> Iterator[Stubs]:
+    made = Stubs(tmp_path)
+    yield made
+    for each in (made.s3, made.sagemaker, made.runtime):
+        each.assert_no_pending_responses()
+
+
+def body(text: bytes) -> StreamingBody:
+    return StreamingBody(io.BytesIO(text), len(text))
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("AccessDenied", AwsAccessError),
+        ("AccessDeniedException", AwsAccessError),
+        ("403", AwsAccessError),
+        ("ExpiredTokenException", AwsAccessError),
+        ("UnrecognizedClientException", AwsAccessError),
+        ("ThrottlingException", AwsError),
+        ("InternalFailure", AwsError),
+    ],
+)
+def test_an_error_of_aws_is_told_with_operation_code_and_message(stubs: Stubs, code: str, kind: type[AwsError]):
+    stubs.sagemaker.add_client_error("describe_pipeline", code, "not you")
+
+    with pytest.raises(AwsError) as caught:
+        stubs.aws.pipeline_arn()
+
+    assert type(caught.value) is kind
+    for part in ("DescribePipeline", code, "not you"):
+        assert part in str(caught.value)
+
+
+def test_when_aws_cannot_be_reached_it_says_so(tmp_path: Path):
+    class Unreachable:
+        def head_bucket(self, **_: object) -> None:
+            raise EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
+
+    client: Any = Unreachable()
+    aws = Aws(fakes.settings(tmp_path), s3=client, sagemaker=client, runtime=client)
+
+    with pytest.raises(AwsError, match=r"AWS cannot be reached: .*127\.0\.0\.1"):
+        aws.check_bucket()
+
+
+def test_an_object_is_read(stubs: Stubs):
+    stubs.s3.add_response(
+        "get_object", {"Body": body(b"photo"), "ContentLength": 5}, {"Bucket": "b", "Key": "é #1.jpg"}
+    )
+
+    assert stubs.aws.get_object("b", "é #1.jpg") == b"photo"
+
+
+def test_an_object_that_is_too_large_is_not_read(stubs: Stubs):
+    stubs.s3.add_response("get_object", {"Body": body(b"photo"), "ContentLength": 2**30})
+
+    with pytest.raises(ImageError, match="larger than 1 MB"):
+        stubs.aws.get_object("b", "k", limit=2**20)
+
+
+def test_an_object_is_written_to_the_bucket(stubs: Stubs):
+    stubs.s3.add_response("put_object", {}, {"Bucket": "birds", "Key": "k", "Body": ANY, "ChecksumAlgorithm": ANY})
+
+    stubs.aws.put_object("k", b"body")
+
+
+@pytest.mark.parametrize("code", ["404", "NoSuchKey", "NotFound"])
+def test_an_object_that_is_not_there_is_absent(stubs: Stubs, code: str):
+    stubs.s3.add_client_error("head_object", code)
+    stubs.s3.add_response("head_object", {}, {"Bucket": "birds", "Key": "k"})
+
+    assert not stubs.aws.has_object("k")
+    assert stubs.aws.has_object("k")
+
+
+def test_an_object_that_may_not_be_seen_is_not_absent(stubs: Stubs):
+    stubs.s3.add_client_error("head_object", "403", "Forbidden")
+
+    with pytest.raises(AwsAccessError, match="check the credentials and policy"):
+        stubs.aws.has_object("k")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), [(b"{", "not readable JSON"), (b"\xff", "JSON"), (b"[]", "not a JSON object")]
+)
+def test_json_that_cannot_be_used_names_its_address(stubs: Stubs, text: bytes, problem: str):
+    stubs.s3.add_response("get_object", {"Body": body(text)})
+
+    with pytest.raises(AwsError, match=f"s3://birds/dataset.json is .*{problem}"):
+        stubs.aws.get_json("s3://birds/dataset.json")
+
+
+def summary(project: int, count: int, status: str = "Succeeded", *, hours: float = 1) -> dict[str, Any]:
+    return {
+        "PipelineExecutionArn": f"{ARN}:pipeline/label-studio-segmentation/execution/{project}{count}",
+        "PipelineExecutionDisplayName": f"p{project}-n{count}-0",
+        "PipelineExecutionStatus": status,
+        "StartTime": NOW - timedelta(hours=hours),
+    }
+
+
+def pages(stubs: Stubs, *pages: list[dict[str, Any]]) -> None:
+    """Answer with *pages*, whose requests have to follow one another."""
+    request = {"PipelineName": "label-studio-segmentation", "SortBy": "CreationTime", "SortOrder": "Descending"}
+    for number, page in enumerate(pages):
+        answer: dict[str, Any] = {"PipelineExecutionSummaries": page}
+        if number < len(pages) - 1:
+            answer["NextToken"] = f"page{number + 1}"
+        token = {"NextToken": f"page{number}"} if number else {}
+        stubs.sagemaker.add_response("list_pipeline_executions", answer, {**request, "MaxResults": 100, **token})
+
+
+def test_a_projects_executions_are_found_among_all_the_others(stubs: Stubs):
+    by_hand = {**summary(3, 16), "PipelineExecutionDisplayName": "trial"}
+    pages(
+        stubs,
+        [summary(3, 32, "Executing"), summary(4, 16), summary(33, 16)],
+        [by_hand, summary(3, 16)],
+    )
+
+    executions = stubs.aws.executions(3)
+
+    assert [(each.annotations, each.status, each.attempt) for each in executions] == [
+        (32, "Executing", 0),
+        (16, "Succeeded", 0),
+    ]
+
+
+def test_it_is_not_looked_further_back_than_an_old_success(stubs: Stubs):
+    pages(stubs, [summary(3, 48, "Failed", hours=30), summary(3, 32, hours=31)], [summary(3, 16, hours=50)])
+    try:
+        assert [each.annotations for each in stubs.aws.executions(3)] == [48, 32]
+    finally:
+        with pytest.raises(AssertionError):
+            stubs.sagemaker.assert_no_pending_responses()  # the second page was not asked for
+        stubs.sagemaker._queue.clear()  # type: ignore[attr-defined]
+
+
+def test_an_execution_is_started_with_its_token_and_parameters(stubs: Stubs):
+    arn = f"{ARN}:pipeline/label-studio-segmentation/execution/abc"
+    stubs.sagemaker.add_response(
+        "start_pipeline_execution",
+        {"PipelineExecutionArn": arn},
+        {
+            "PipelineName": "label-studio-segmentation",
+            "PipelineExecutionDisplayName": "p3-n16-1",
+            "PipelineParameters": [{"Name": "DatasetS3Uri", "Value": "s3://birds/d/"}],
+            "ClientRequestToken": "t" * 64,
+        },
+    )
+    parameters = {"DatasetS3Uri": "s3://birds/d/"}
+
+    assert stubs.aws.start_execution(project=3, annotations=16, attempt=1, token="t" * 64, parameters=parameters) == arn
+
+
+def test_an_executions_end_is_told_with_its_reason(stubs: Stubs):
+    stubs.sagemaker.add_response("describe_pipeline_execution", {"LastModifiedTime": NOW, "FailureReason": "no images"})
+
+    assert stubs.aws.execution_end(Execution(f"{ARN}:x", "Failed", 16, 0, NOW)) == (NOW, "no images")
+
+
+def test_a_package_group_that_is_there_is_used(stubs: Stubs):
+    stubs.sagemaker.add_client_error(
+        "create_model_package_group", "ValidationException", "Model Package Group already exists"
+    )
+    stubs.sagemaker.add_response("create_model_package_group", {"ModelPackageGroupArn": f"{ARN}:group"})
+
+    assert stubs.aws.ensure_package_group(3) == NAME
+    assert stubs.aws.ensure_package_group(3) == NAME
+
+
+def test_the_newest_approved_package_is_described(stubs: Stubs):
+    request = {
+        "ModelPackageGroupName": NAME,
+        "ModelApprovalStatus": "Approved",
+        "SortBy": "CreationTime",
+        "SortOrder": "Descending",
+        "MaxResults": 1,
+    }
+    listed = {"ModelPackageArn": PACKAGE.arn, "CreationTime": NOW, "ModelPackageStatus": "Completed"}
+    stubs.sagemaker.add_response("list_model_packages", {"ModelPackageSummaryList": [listed]}, request)
+    described = {
+        "ModelPackageName": "x",
+        "ModelPackageArn": PACKAGE.arn,
+        "ModelPackageVersion": 2,
+        "CreationTime": NOW,
+        "ModelPackageStatus": "Completed",
+        "ModelPackageStatusDetails": {"ValidationStatuses": []},
+        "CustomerMetadataProperties": {"dataset": "s3://birds/d/", "training_job": "job", "execution": "e"},
+    }
+    stubs.sagemaker.add_response("describe_model_package", described, {"ModelPackageName": PACKAGE.arn})
+
+    assert stubs.aws.newest_approved(3) == PACKAGE
+
+
+def test_without_a_group_or_an_approved_package_there_is_none(stubs: Stubs):
+    stubs.sagemaker.add_client_error(
+        "list_model_packages", "ValidationException", f"ModelPackageGroup {NAME} does not exist"
+    )
+    stubs.sagemaker.add_response("list_model_packages", {"ModelPackageSummaryList": []})
+
+    assert stubs.aws.newest_approved(3) is None
+    assert stubs.aws.newest_approved(3) is None
+
+
+def test_the_reason_of_a_rejection_is_cut_to_what_the_registry_keeps(stubs: Stubs):
+    request = {"ModelPackageArn": PACKAGE.arn, "ModelApprovalStatus": "Rejected", "ApprovalDescription": "x" * 1024}
+    stubs.sagemaker.add_response("update_model_package", {"ModelPackageArn": PACKAGE.arn}, request)
+
+    stubs.aws.reject_package(PACKAGE.arn, "x" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "miou"),
+    [
+        ([{"MetricName": "validation:mIOU", "Value": 0.5}, {"MetricName": "train:loss", "Value": 2.0}], 0.5),
+        ([], None),
+    ],
+)
+def test_a_models_quality_is_that_of_its_training_job(stubs: Stubs, metrics: list[dict[str, Any]], miou: float | None):
+    answer = {
+        "TrainingJobName": "job",
+        "TrainingJobArn": f"{ARN}:training-job/job",
+        "ModelArtifacts": {"S3ModelArtifacts": "s3://birds/model.tar.gz"},
+        "TrainingJobStatus": "Completed",
+        "SecondaryStatus": "Completed",
+        "AlgorithmSpecification": {"TrainingInputMode": "File"},
+        "ResourceConfig": {"VolumeSizeInGB": 1},
+        "StoppingCondition": {},
+        "CreationTime": NOW,
+        "FinalMetricDataList": metrics,
+    }
+    stubs.sagemaker.add_response("describe_training_job", answer, {"TrainingJobName": "job"})
+
+    assert stubs.aws.validation_miou(PACKAGE) == miou
+    assert stubs.aws.validation_miou(ModelPackage("arn", 1, "", "")) is None
+
+
+def described(status: str, config: str, **changes: str) -> dict[str, Any]:
+    return {
+        "EndpointName": NAME,
+        "EndpointArn": f"{ARN}:endpoint/x",
+        "EndpointStatus": status,
+        "EndpointConfigName": config,
+        "CreationTime": NOW,
+        "LastModifiedTime": NOW,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "endpoint", "serves"),
+    [
+        (described("InService", f"{NAME}-v12"), Endpoint("InService", 12), True),
+        (described("Updating", f"{NAME}-v1"), Endpoint("Updating", 1), True),
+        (described("InService", "made-by-hand"), Endpoint("InService", None), True),
+        (described("Failed", f"{NAME}-v2", FailureReason="no space"), Endpoint("Failed", 2, "no space"), False),
+    ],
+)
+def test_an_endpoint_tells_which_version_it_serves(
+    stubs: Stubs, answer: dict[str, Any], endpoint: Endpoint, serves: bool
+):
+    stubs.sagemaker.add_response("describe_endpoint", answer, {"EndpointName": NAME})
+
+    found = stubs.aws.endpoint(3)
+
+    assert found == endpoint
+    assert found is not None
+    assert found.serves is serves
+
+
+def test_an_endpoint_that_is_not_there_is_none_and_one_that_cannot_be_asked_for_is_an_error(stubs: Stubs):
+    stubs.sagemaker.add_client_error("describe_endpoint", "ValidationException", 'Could not find endpoint "x".')
+    stubs.sagemaker.add_client_error("describe_endpoint", "ValidationException", "1 validation error detected")
+
+    assert stubs.aws.endpoint(3) is None
+    with pytest.raises(AwsError, match="1 validation error"):
+        stubs.aws.endpoint(3)
+
+
+def deployment(stubs: Stubs, *, existing: bool, last: str) -> None:
+    name = f"{NAME}-v2"
+    variant = {
+        "VariantName": "AllTraffic",
+        "ModelName": name,
+        "InstanceType": "ml.m5.large",
+        "InitialInstanceCount": 1,
+    }
+    model = {
+        "ModelName": name,
+        "ExecutionRoleArn": "arn:aws:iam::123456789012:role/training",
+        "Containers": [{"ModelPackageName": PACKAGE.arn}],
+    }
+    if existing:
+        stubs.sagemaker.add_client_error("create_model", "ValidationException", EXISTS, expected_params=model)
+        stubs.sagemaker.add_client_error("create_endpoint_config", "ValidationException", EXISTS)
+    else:
+        config = {"EndpointConfigName": name, "ProductionVariants": [variant]}
+        stubs.sagemaker.add_response("create_model", {"ModelArn": f"{ARN}:model/{name}"}, model)
+        stubs.sagemaker.add_response(
+            "create_endpoint_config", {"EndpointConfigArn": f"{ARN}:endpoint-config/x"}, config
+        )
+    endpoint = {"EndpointName": NAME, "EndpointConfigName": name}
+    stubs.sagemaker.add_response(last, {"EndpointArn": f"{ARN}:endpoint/x"}, endpoint)
+
+
+@pytest.mark.parametrize("existing", [False, True], ids=["the first time", "after a deployment that was cut off"])
+@pytest.mark.parametrize(("update", "last"), [(False, "create_endpoint"), (True, "update_endpoint")])
+def test_a_deployment_goes_on_from_wherever_it_stopped(stubs: Stubs, existing: bool, update: bool, last: str):
+    deployment(stubs, existing=existing, last=last)
+
+    stubs.aws.deploy(3, PACKAGE, update=update)
+
+
+@pytest.mark.parametrize("step", ["create_model", "create_endpoint_config"])
+def test_another_error_in_a_deployment_is_told(stubs: Stubs, step: str):
+    if step != "create_model":
+        stubs.sagemaker.add_response("create_model", {"ModelArn": f"{ARN}:model/x"})
+    stubs.sagemaker.add_client_error(step, "ResourceLimitExceeded", "too many")
+
+    with pytest.raises(AwsError, match="too many"):
+        stubs.aws.deploy(3, PACKAGE, update=False)
+
+
+def test_an_endpoint_is_asked_with_a_jpeg_for_what_is_wanted(stubs: Stubs):
+    request = {"EndpointName": NAME, "ContentType": "image/jpeg", "Accept": "image/png", "Body": b"jpeg"}
+    stubs.runtime.add_response("invoke_endpoint", {"Body": body(b"mask")}, request)
+
+    assert stubs.aws.invoke(3, b"jpeg", "image/png") == b"mask"
+
+
+@pytest.mark.parametrize(
+    "call", [lambda aws: aws.delete_endpoint(3), lambda aws: aws.check_bucket()], ids=["delete", "bucket"]
+)
+def test_calls_without_an_answer(stubs: Stubs, call: Callable[[Aws], None], request: pytest.FixtureRequest):
+    if "delete" in request.node.name:
+        stubs.sagemaker.add_response("delete_endpoint", {}, {"EndpointName": NAME})
+    else:
+        stubs.s3.add_response("head_bucket", {}, {"Bucket": "birds"})
+
+    call(stubs.aws)
+
+
+@pytest.mark.parametrize(
+    ("uri", "parts"),
+    [
+        ("s3://b/k", ("b", "k")),
+        ("s3://b/a b/é#1?%20.jpg", ("b", "a b/é#1?%20.jpg")),
+        ("s3://b//k", ("b", "/k")),
+    ],
+)
+def test_an_s3_address_is_a_bucket_and_a_raw_key(uri: str, parts: tuple[str, str]):
+    assert split_s3_uri(uri) == parts
+
+
+@pytest.mark.parametrize("uri", ["", "b/k", "s3://", "s3://b", "s3://b/", "s3:///k", "https://b/k"])
+def test_another_address_says_what_was_wanted(uri: str):
+    with pytest.raises(AwsError, match="wanted an address like s3://bucket/key"):
+        split_s3_uri(uri)

@@ -1,0 +1,87 @@
+"""A real Label Studio, S3 and local SageMaker, as `make demo` starts them, and the backend in front."""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo import services
+from demo.display import Display
+from demo.pictures import ensure_bucket
+from demo.ports import PREFERRED
+from demo.services import BUCKET, BackendSettings, Plan, isolated_environment
+from demo.stack import Stack, publish_pipeline, require_programs
+from demo.state import Folder, load_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from demo.labelling import Labelling
+    from demo.process import Child
+
+TRAINING_SECONDS = 6
+
+
+class Backend:
+    """A running backend and where Label Studio finds it."""
+
+    def __init__(self, stack: Stack, child: Child) -> None:
+        self.stack = stack
+        self.child = child
+        self.url = child.service.url
+
+    def log(self) -> str:
+        """What it has logged so far."""
+        path = self.stack.plan.folder.logs / f"{self.child.service.name}.log"
+        return path.read_text(encoding="utf-8", errors="replace")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """S3, local SageMaker with a pipeline that trains for some seconds, and Label Studio."""
+    require_programs()
+    folder = Folder(tmp_path_factory.mktemp("e2e"))
+    folder.make()
+    state = load_state(folder, PREFERRED)
+    stack = Stack(Plan(folder, state, isolated_environment(os.environ)), Display(stream=io.StringIO()))
+    try:
+        label_studio = stack.start(services.label_studio(stack.plan))
+        stack.wait(stack.start(services.seaweedfs(stack.plan)))
+        ensure_bucket(stack.s3(), BUCKET)
+        stack.wait(stack.start(services.sagemaker_local(stack.plan)))
+        publish_pipeline(stack, parameters=[f"MaxTrainingSeconds={TRAINING_SECONDS}"])
+        stack.wait(label_studio)
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture(scope="session")
+def labelling(stack: Stack) -> Iterator[Labelling]:
+    """Label Studio as a person with a token uses it."""
+    person = stack.labelling()
+    yield person
+    person.close()
+
+
+@contextmanager
+def running_backend(stack: Stack, environment: Mapping[str, str] | None = None) -> Iterator[Backend]:
+    """A backend that takes any model, however short its training was."""
+    settings = BackendSettings(workers=2, aws={"MINIMUM_MIOU": "0", **(environment or {})})
+    child = stack.start(services.backend(stack.plan, settings))
+    stack.wait(child)
+    try:
+        yield Backend(stack, child)
+    finally:
+        stack.stop_one(child)
+
+
+@pytest.fixture
+def backend(stack: Stack) -> Iterator[Backend]:
+    """The backend, for one test."""
+    with running_backend(stack) as running:
+        yield running

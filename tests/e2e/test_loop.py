@@ -1,0 +1,158 @@
+"""The whole loop, through a real Label Studio: what a person does, and what must follow from it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from demo.birds import LABELS, to_regions
+from demo.labelling import Labelling, label_config
+from demo.pictures import bird_pictures, bird_scene, bird_seed
+from demo.services import PIPELINE
+from demo.walk import Subject, annotate, open_project, wait_for_predictions, watch
+from tests.e2e.conftest import Backend, running_backend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from demo.stack import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+Json = dict[str, Any]
+
+
+def birds(title: str, prefix: str, first: int, count: int) -> Subject:
+    """A project of its own, with images of its own."""
+    return Subject(title, prefix, LABELS, bird_pictures(prefix, range(first, first + count)))
+
+
+def wait_for(what: Callable[[], Any], *, seconds: float = 60) -> Any:
+    """The first true answer."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := what():
+            return found
+        time.sleep(0.3)
+    return pytest.fail(f"not within {seconds} s")
+
+
+def executions(stack: Stack, project: int) -> list[str]:
+    """Display names of the project's executions, oldest first."""
+    found = stack.sagemaker().list_pipeline_executions(PipelineName=PIPELINE)["PipelineExecutionSummaries"]
+    names = [each["PipelineExecutionDisplayName"] for each in reversed(found)]
+    return [name for name in names if name.startswith(f"p{project}-")]
+
+
+@pytest.fixture
+def api(stack: Stack) -> Iterator[httpx.Client]:
+    token = stack.plan.state.secrets.label_studio_token
+    with httpx.Client(
+        base_url=stack.plan.url("label_studio"), headers={"Authorization": f"Token {token}"}, timeout=100
+    ) as client:
+        yield client
+
+
+def ask(stack: Stack, backend: Backend, path: str, body: Json) -> Json:
+    auth = ("label-studio", stack.plan.state.secrets.backend_password)
+    return dict(httpx.post(f"{backend.url}{path}", json=body, auth=auth, timeout=100).json())
+
+
+def test_sixteen_annotations_make_the_seventeenth_image_open_with_polygons(
+    stack: Stack, labelling: Labelling, api: httpx.Client
+):
+    subject = birds("Loop", "loop/", 1, 20)
+    with running_backend(stack) as backend:
+        project = open_project(stack, labelling, subject)
+        lookout = watch(stack, labelling, project)
+        annotate(stack, labelling, project, count=15)
+        time.sleep(3)
+        assert executions(stack, project) == []
+
+        annotate(stack, labelling, project, count=16)
+        wait_for_predictions(stack, lookout, patience_s=150)
+
+        assert executions(stack, project) == [f"p{project}-n16-0"]
+        predictions = labelling.predictions(project)
+        assert len(predictions) == 4
+        assert {each.model_version for each in predictions} == {"segmentation v1"}
+        assert all(each.score is not None and 0 <= each.score <= 1 for each in predictions)
+        assert all(region["type"] == "polygonlabels" for each in predictions for region in each.regions)
+        # The version is the backend's title too: what makes Label Studio show the score and order by it.
+        backends = api.get("/api/ml", params={"project": project}).json()
+        assert [each["title"] for each in backends] == ["segmentation v1"]
+        assert [each["model_version"] for each in backends] == ["segmentation v1"]
+
+    # Another start of the backend and of local SageMaker: the endpoint serves as before.
+    sagemaker = next(child for child in stack.children if child.service.name == "sagemaker_local")
+    stack.stop_one(sagemaker)
+    stack.wait(stack.start(sagemaker.service))
+    with running_backend(stack) as backend:
+        task = api.get(f"/api/tasks/{labelling.tasks(project)[-1].id}", params={"resolve_uri": "false"}).json()
+        body = {"tasks": [task], "project": f"{project}.1", "label_config": label_config(LABELS), "params": {}}
+
+        def predicted() -> Json | None:
+            answer = ask(stack, backend, "/predict", body)
+            return answer if answer["results"][0] else None
+
+        answer = wait_for(predicted)
+        assert answer["results"][0]["model_version"] == answer["model_version"] == "segmentation v1"
+
+
+def test_imported_annotations_train_although_no_event_tells_of_them(
+    stack: Stack, labelling: Labelling, api: httpx.Client
+):
+    with running_backend(stack, {"START_TRAINING_EACH_N_UPDATES": "4"}):
+        project = open_project(stack, labelling, birds("Import", "import/", 40, 5))
+        tasks = [
+            {
+                "data": {"image": f"s3://birds/{task.key}"},
+                "annotations": [{"result": to_regions(bird_scene(bird_seed(task.key)))}],
+            }
+            for task in labelling.tasks(project)[:4]
+        ]
+        api.post(f"/api/projects/{project}/import", json=tasks).raise_for_status()
+        assert wait_for(lambda: executions(stack, project)) == [f"p{project}-n4-0"]
+
+
+def test_start_training_trains_below_the_threshold_and_says_so(
+    stack: Stack, labelling: Labelling, api: httpx.Client, backend: Backend
+):
+    project = open_project(stack, labelling, birds("By hand", "by-hand/", 60, 4))
+    number = api.get("/api/ml", params={"project": project}).json()[0]["id"]
+    empty = ask(stack, backend, "/webhook", {"action": "START_TRAINING", "project": {"id": project}})
+    assert empty["status"] == "noted"
+
+    annotate(stack, labelling, project, count=3)
+    api.post(f"/api/ml/{number}/train", json={}).raise_for_status()
+
+    assert wait_for(lambda: executions(stack, project)) == [f"p{project}-n3-0"]
+
+
+def test_a_project_that_cannot_be_trained_on_says_why_and_harms_no_other(
+    stack: Stack, labelling: Labelling, api: httpx.Client, backend: Backend
+):
+    project = labelling.ensure_project("Choices", '<View><Image name="image" value="$image"/></View>')
+    ask(stack, backend, "/setup", {"project": f"{project}.1", "schema": ""})
+    api.post("/api/tasks/", json={"data": {"image": "/data/x.png"}, "project": project}).raise_for_status()
+    task = labelling.tasks(project)[0]
+    labelling.submit(task.id, [], lead_time_s=1)
+
+    ask(stack, backend, "/webhook", {"action": "START_TRAINING", "project": {"id": project}})
+
+    wait_for(lambda: "wanted exactly one <PolygonLabels>" in backend.log())
+    assert executions(stack, project) == []
+    assert ask(stack, backend, "/setup", {"project": f"{project}.1", "schema": ""}) == {
+        "model_version": "not trained yet"
+    }
+
+
+def test_a_wrong_bucket_pipeline_and_token_are_told_together_at_the_start(stack: Stack):
+    wrong = {"S3_BUCKET": "no-such-bucket", "SAGEMAKER_PIPELINE": "no-such-pipeline", "LABEL_STUDIO_API_KEY": "0" * 40}
+    with running_backend(stack, wrong) as backend:
+        told = wait_for(lambda: "3 problem(s) at the start" in backend.log() and backend.log())
+    for word in ("S3_BUCKET no-such-bucket", "SAGEMAKER_PIPELINE no-such-pipeline", "LABEL_STUDIO_API_KEY"):
+        assert word in told
+    assert "0" * 40 not in told

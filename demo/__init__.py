@@ -1,0 +1,1 @@
+"""The walk-through: the whole loop on one machine, with synthetic birds."""

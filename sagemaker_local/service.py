@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import fcntl
+import logging
 import shutil
 import threading
 from typing import TYPE_CHECKING

@@ -16,12 +16,12 @@ ARN = "arn:aws:sagemaker:eu-central-1:123456789012:pipeline/label-studio-segment
 TARGET = Target(bucket="birds", role_arn=ROLE, region="eu-central-1", overrides={"Epochs": "5"})
 
 
-def client(service: str):
-    return boto3.client(service, region_name="eu-central-1", aws_access_key_id="k", aws_secret_access_key="s")
+SESSION = {"region_name": "eu-central-1", "aws_access_key_id": "k", "aws_secret_access_key": "s"}
 
 
 def published(pipeline_exists: bool):
-    s3, sagemaker = client("s3"), client("sagemaker")
+    session = boto3.session.Session(**SESSION)
+    s3, sagemaker = session.client("s3"), session.client("sagemaker")
     with Stubber(s3) as objects, Stubber(sagemaker) as pipelines:
         objects.add_response("put_object", {}, {"Bucket": "birds", "Key": ANY, "Body": ANY})
         request = {

@@ -71,7 +71,11 @@ def build(settings: Settings) -> Parts:
 
 
 def hosted_model(settings: Settings) -> type[SageMakerSegmentation]:
-    """The model class for a server of the package label-studio-ml, which runs fit() in a process of its own."""
+    """The model class for a server of the package label-studio-ml, which runs fit() in a process of its own.
+
+    That package has to be imported before this module. Derive a class of your own from it: the server's processes
+    find it by its name.
+    """
     studio = _label_studio(settings)
     service, _ = _assemble(settings, Aws(settings), studio, Metrics())
     return SageMakerSegmentation.bound(service)

@@ -1,6 +1,7 @@
 """The two hooks that Label Studio's users know: fit() hears every event, predict() gives the polygons."""
 
 import logging
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
         def __init__(self, **kwargs: Any) -> None: ...  # noqa: ANN401
 
 else:
-    try:
-        # PyPI has 1.0.9, which pins a Flask of 2021 and so is installed without its dependencies; the 2.x line is on
-        # GitHub alone. This class can be hosted by both; the service itself (backend.app) needs neither.
-        from label_studio_ml.model import LabelStudioMLBase
-    except ImportError:
-        LabelStudioMLBase = object
+    # PyPI has 1.0.9, which pins a Flask of 2021 and so is installed without its dependencies; the 2.x line is on
+    # GitHub alone. Servers of both load that package before their model, and want a subclass of its class. The service
+    # itself (backend.app) needs nothing of it, and importing it here would load torch, where there is one: 200 MB.
+    _host = sys.modules.get("label_studio_ml.model")
+    LabelStudioMLBase = _host.LabelStudioMLBase if _host else object
 
 logger = logging.getLogger(__name__)
 NO_MODEL = "not trained yet"  # what Label Studio shows as the model's version until there is one

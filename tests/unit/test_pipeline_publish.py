@@ -16,12 +16,11 @@ ARN = "arn:aws:sagemaker:eu-central-1:123456789012:pipeline/label-studio-segment
 TARGET = Target(bucket="birds", role_arn=ROLE, region="eu-central-1", overrides={"Epochs": "5"})
 
 
-SESSION = {"region_name": "eu-central-1", "aws_access_key_id": "k", "aws_secret_access_key": "s"}
+SESSION = boto3.session.Session(region_name="eu-central-1", aws_access_key_id="k", aws_secret_access_key="s")
 
 
 def published(pipeline_exists: bool):
-    session = boto3.session.Session(**SESSION)
-    s3, sagemaker = session.client("s3"), session.client("sagemaker")
+    s3, sagemaker = SESSION.client("s3"), SESSION.client("sagemaker")
     with Stubber(s3) as objects, Stubber(sagemaker) as pipelines:
         objects.add_response("put_object", {}, {"Bucket": "birds", "Key": ANY, "Body": ANY})
         request = {

@@ -94,7 +94,8 @@ def _assemble(settings: Settings, cloud: Aws, studio: LabelStudio, metrics: Metr
         settings,
         cloud=cloud,
         studio=studio,
-        predictor=predictor,
+        # Threads of its own: a task that somebody opens must not wait behind all those that nobody has opened yet.
+        predictor=Predictor(settings, inference=cloud, images=images),
         states=states,
         authorization=basic_authorization(*settings.basic_auth) if settings.basic_auth else "",
     )

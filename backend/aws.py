@@ -63,6 +63,14 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """How an execution failed; *refused*: by a Fail step, since the model was not good enough."""
+
+    ended: datetime
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ModelPackage:
     """A version in a project's model package group."""
 
@@ -234,10 +242,14 @@ class Aws:
                 )
 
     @_translated
-    def execution_end(self, execution: Execution) -> tuple[datetime, str]:
-        """When an execution came to its end, and its failure's reason ('' where it has none)."""
-        description = self._sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution.arn)
-        return description["LastModifiedTime"], description.get("FailureReason", "")
+    def execution_failure(self, execution: Execution) -> Failure:
+        """When and how a failed execution came to its end."""
+        described = self._sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution.arn)
+        steps = self._sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=execution.arn)
+        return Failure(
+            ended=described["LastModifiedTime"],
+            refused=any("Fail" in step.get("Metadata", {}) for step in steps["PipelineExecutionSteps"]),
+        )
 
     @_translated
     def start_execution(

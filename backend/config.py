@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -131,8 +132,11 @@ class _Reader:
         except OSError as error:
             self.problems.append(f"{name}: cannot make the folder {path}: {error.strerror}")
             return path
-        if not os.access(path, os.W_OK):
-            self.problems.append(f"{name}: the folder {path} cannot be written to by this user")
+        try:
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            self.problems.append(f"{name}: cannot write into the folder {path}: {error.strerror}")
         return path
 
 

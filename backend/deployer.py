@@ -76,10 +76,10 @@ class Deployer:
         """
         self._secure_webhook(project)
         package = self._cloud.newest_approved(project)
-        if package is None:
-            return
         endpoint = self._cloud.endpoint(project)
-        if endpoint is None:
+        if package is None:
+            self._retire(project, endpoint)
+        elif endpoint is None:
             self._deploy(project, package, update=False)
         elif endpoint.status == "InService" and endpoint.version == package.version:
             self._go_live(project, package)
@@ -94,6 +94,14 @@ class Deployer:
         backend = self._studio.ml_backend(project, self._states.get(project).url)
         if backend is not None and self._studio.secure_webhook(project, backend, self._authorization):
             logger.info("project %s: gave the webhook of %s its Authorization header", project, backend.url)
+
+    def _retire(self, project: int, endpoint: Endpoint | None) -> None:
+        """Nothing is approved (any more): serve nothing, and pay for nothing."""
+        if self._states.get(project).live:
+            self._states.update(project, live="")
+        if endpoint is not None and endpoint.status in {"InService", "Failed"}:
+            logger.warning("project %s: no model is approved any more; deleting the endpoint", project)
+            self._cloud.delete_endpoint(project)
 
     def _deploy(self, project: int, package: ModelPackage, *, update: bool) -> None:
         logger.info("project %s: deploying %s", project, package.arn)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Protocol
 
-from backend.aws import Execution, ModelPackage
+from backend.aws import Execution, Failure, ModelPackage
 from backend.config import Settings
 from backend.dataset import Selection, Snapshot, build_snapshot, select_annotations
 from backend.errors import BackendError
@@ -43,14 +43,15 @@ class Policy:
 class History:
     """What the project's executions say. *newest* is '' while there was none.
 
-    *last_trained* is the count of annotations that the last execution used up: one that succeeded, or that somebody
-    stopped. *failures* counts those that failed after it, *failed_at* is the newest one's count of annotations and
-    *failed_on* when it ended.
+    *last_trained* is the count of annotations that the last execution used up: one that succeeded, that somebody
+    stopped, or whose model was *refused*. *failures* counts those that failed after it, *failed_at* is the newest
+    one's count of annotations and *failed_on* when it ended.
     """
 
     newest: str = ""
     running: bool = False
     last_trained: int = 0
+    refused: bool = False
     failures: int = 0
     failed_at: int = 0
     failed_on: datetime | None = None
@@ -76,12 +77,16 @@ class Decision:
         }
 
 
-def read_history(executions: Sequence[Execution], *, now: datetime, failed_on: datetime | None = None) -> History:
-    """Sum up *executions*, newest first; *failed_on* is when the newest one ended, if it failed."""
+def read_history(executions: Sequence[Execution], *, now: datetime, failure: Failure | None = None) -> History:
+    """Sum up *executions*, newest first; *failure* tells of the newest one, if it failed.
+
+    A model that was refused uses its annotations up as a good one does: the same annotations would give it again.
+    """
+    refused = failure is not None and failure.refused
     failures: list[Execution] = []
     last_trained = 0
     for execution in executions:
-        if execution.succeeded or execution.status == "Stopped":
+        if refused or execution.succeeded or execution.status == "Stopped":
             last_trained = execution.annotations
             break
         if not execution.running:
@@ -90,9 +95,10 @@ def read_history(executions: Sequence[Execution], *, now: datetime, failed_on: d
         newest=executions[0].arn if executions else "",
         running=any(execution.running for execution in executions),
         last_trained=last_trained,
+        refused=refused,
         failures=len(failures),
         failed_at=failures[0].annotations if failures else 0,
-        failed_on=failed_on,
+        failed_on=failure.ended if failure and failures else None,
         today=sum(execution.started > now - timedelta(days=1) for execution in executions),
     )
 
@@ -115,7 +121,8 @@ def decide(annotations: int, history: History, policy: Policy, *, now: datetime,
     if forced:
         return decision(Action.START, f"asked for, with {annotations} annotations")
     if annotations < train_at:
-        return decision(Action.WAIT, f"{annotations}/{train_at} annotations")
+        refused = "; the last model did not reach MINIMUM_MIOU" if history.refused else ""
+        return decision(Action.WAIT, f"{annotations}/{train_at} annotations{refused}")
     if _retrying(history) and history.failed_on is not None and now < history.failed_on + policy.cooldown:
         return decision(Action.COOL_DOWN, f"the last training failed; it is tried again after {policy.cooldown}")
     if history.today >= policy.per_day:
@@ -147,7 +154,7 @@ class TrainingCloud(Protocol):
     """What the trainer needs of AWS."""
 
     def executions(self, project: int) -> list[Execution]: ...
-    def execution_end(self, execution: Execution) -> tuple[datetime, str]: ...
+    def execution_failure(self, execution: Execution) -> Failure: ...
     def ensure_package_group(self, project: int) -> str: ...
     def newest_approved(self, project: int) -> ModelPackage | None: ...
     def validation_miou(self, package: ModelPackage) -> float | None: ...
@@ -203,8 +210,8 @@ class Trainer:
     def _history(self, project: int, now: datetime) -> History:
         executions = self._cloud.executions(project)
         failed = bool(executions) and executions[0].status in {"Failed", "CompletedWithFailures"}
-        failed_on = self._cloud.execution_end(executions[0])[0] if failed else None
-        return read_history(executions, now=now, failed_on=failed_on)
+        failure = self._cloud.execution_failure(executions[0]) if failed else None
+        return read_history(executions, now=now, failure=failure)
 
     def _start(self, project: Project, history: History, *, now: datetime, forced: bool) -> Decision:
         """The count is taken anew from the export, which is what will be trained on."""

@@ -98,7 +98,7 @@ class ModelServer:
     def _start_process(self) -> None:
         program = self._program
         self._port = free_port()
-        own = {"SAGEMAKER_BIND_TO_PORT": str(self._port)}
+        own = {"SAGEMAKER_BIND_TO_PORT": str(self._port), "SEGMENTER_BIND_HOST": "127.0.0.1"}
         self._process = Process.start(
             program.command,
             folder=program.folder,

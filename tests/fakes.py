@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from backend.aws import Endpoint, Execution, ModelPackage
+from backend.aws import Endpoint, Execution, Failure, ModelPackage
 from backend.config import Settings
 from backend.dataset import Selection
 from backend.errors import BackendError, ImageError
@@ -94,6 +94,7 @@ class FakeCloud:
     answer: Callable[[bytes, str], bytes] = field(default=lambda _jpeg, _accept: b"")
     error: BackendError | None = None
     bucket: str = "birds"
+    refused: bool = False
     ended: datetime = field(default_factory=lambda: datetime.now(UTC))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -133,9 +134,9 @@ class FakeCloud:
         with self.lock:
             return [each for each in reversed(self.history) if f"/p{project}-" in each.arn]
 
-    def execution_end(self, execution: Execution) -> tuple[datetime, str]:
+    def execution_failure(self, execution: Execution) -> Failure:
         self._check()
-        return self.ended, "it failed"
+        return Failure(self.ended, refused=self.refused)
 
     def ensure_package_group(self, project: int) -> str:
         self._check()

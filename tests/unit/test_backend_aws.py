@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
-from backend.aws import Aws, Endpoint, Execution, ModelPackage, split_s3_uri
+from backend.aws import Aws, Endpoint, Execution, Failure, ModelPackage, split_s3_uri
 from backend.errors import AwsAccessError, AwsError, ImageError
 from tests import fakes
 
@@ -200,10 +200,21 @@ def test_an_execution_is_started_with_its_token_and_parameters(stubs: Stubs):
     assert stubs.aws.start_execution(project=3, annotations=16, attempt=1, token="t" * 64, parameters=parameters) == arn
 
 
-def test_an_executions_end_is_told_with_its_reason(stubs: Stubs):
-    stubs.sagemaker.add_response("describe_pipeline_execution", {"LastModifiedTime": NOW, "FailureReason": "no images"})
+@pytest.mark.parametrize(
+    ("metadata", "refused"),
+    [
+        pytest.param({"TrainingJob": {"Arn": "a" * 30}}, False, id="a job failed"),
+        pytest.param({"Fail": {"ErrorMessage": "below the floor"}}, True, id="a Fail step ended it"),
+    ],
+)
+def test_a_failure_tells_when_and_whether_the_model_was_refused(
+    stubs: Stubs, metadata: dict[str, object], refused: bool
+):
+    steps = [{"StepName": "Train", "StepStatus": "Failed", "Metadata": metadata}]
+    stubs.sagemaker.add_response("describe_pipeline_execution", {"LastModifiedTime": NOW})
+    stubs.sagemaker.add_response("list_pipeline_execution_steps", {"PipelineExecutionSteps": steps})
 
-    assert stubs.aws.execution_end(Execution(f"{ARN}:x", "Failed", 16, 0, NOW)) == (NOW, "no images")
+    assert stubs.aws.execution_failure(Execution(f"{ARN}:x", "Failed", 16, 0, NOW)) == Failure(NOW, refused=refused)
 
 
 def test_a_package_group_that_is_there_is_used(stubs: Stubs):

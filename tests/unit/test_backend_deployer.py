@@ -68,6 +68,21 @@ def test_nothing_approved_is_nothing_to_do(deployer: Deployer, cloud: FakeCloud,
     assert (cloud.deployed, states.get(3).live) == ([], "")
 
 
+@pytest.mark.parametrize("status", ["InService", "Failed"])
+def test_when_the_last_approval_is_taken_back_nothing_is_served_or_paid_for(
+    deployer: Deployer, cloud: FakeCloud, states: StateFile, status: str
+):
+    cloud.served = Endpoint(status, 1)
+    states.update(3, live="segmentation v1")
+    cloud.packages = []
+
+    deployer.reconcile(3)
+
+    served: Endpoint | None = cloud.served
+    assert served is None
+    assert states.get(3).live == ""
+
+
 def test_the_first_model_gets_an_endpoint(deployer: Deployer, cloud: FakeCloud, states: StateFile):
     deployer.reconcile(3)
 

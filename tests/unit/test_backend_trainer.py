@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,17 @@ def executions(*statuses: str, annotations: Sequence[int] = (48, 32, 16)) -> lis
 )
 def test_the_history_is_what_the_executions_say(statuses: list[str], history: History):
     assert read_history(executions(*statuses), now=NOW) == history
+
+
+def test_a_refused_model_uses_its_annotations_up(trainer: Trainer, cloud: FakeCloud, studio: FakeStudio):
+    trainer.consider(3)
+    cloud.history[0] = replace(cloud.history[0], status="Failed")
+    cloud.refused = True
+
+    decision, history = trainer.consider(3)
+
+    assert (decision.action, decision.train_at, history.failures) == (Action.WAIT, 32, 0)
+    assert "MINIMUM_MIOU" in decision.reason
 
 
 def test_the_token_is_the_same_for_the_same_state_alone():

@@ -1,12 +1,13 @@
 # Two commands: `make demo` runs the whole loop on this machine, `make test` runs the tests. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-check test check lint bench definition lock format clean
+.PHONY: help install demo demo-check test check lint definition lock format clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ANNOTATE ?= 1
 IMAGES ?=
+LABELS ?=
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
 help:  ## List the commands
@@ -34,8 +35,8 @@ $(VENV)/.dev: $(VENV)/.demo requirements-dev.txt
 
 install: $(VENV)/.dev .venv-label-studio/.done  ## Install everything into virtual environments in this folder
 
-demo: $(VENV)/.demo .venv-label-studio/.done  ## Run the whole loop here and keep it running (ANNOTATE=0: you label; IMAGES=folder: your photos)
-	@$(BIN)/python -m demo run --annotate $(ANNOTATE) $(if $(IMAGES),--images "$(IMAGES)")
+demo: $(VENV)/.demo .venv-label-studio/.done  ## Run the whole loop here and keep it running (ANNOTATE=0: you label; IMAGES=folder LABELS=a,b: your photos)
+	@$(BIN)/python -m demo run --annotate $(ANNOTATE) $(if $(IMAGES),--images "$(IMAGES)") $(if $(LABELS),--labels "$(LABELS)")
 
 demo-check: $(VENV)/.demo .venv-label-studio/.done  ## The same without a person: measures, takes a screenshot, fails if a step fell short
 	@$(BIN)/python -m demo check
@@ -51,9 +52,6 @@ lint: $(VENV)/.dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pipeline check
-
-bench: $(VENV)/.dev  ## Measure
-	@$(BIN)/python -m bench
 
 definition: $(VENV)/.dev  ## Render pipeline/definition.json from pipeline/definition.py
 	@$(BIN)/python -m pipeline render

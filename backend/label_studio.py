@@ -4,6 +4,7 @@ import base64
 import functools
 import json
 import logging
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _PAGE = 100
 _TIMEOUT_S = 30.0
+_DOWNLOAD_S = 60.0  # for a whole file; the limit above is for each of its pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,7 @@ class LabelStudio:
         try:
             return _download(self._http, url, headers=headers, limit=limit)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _image_error(f"Label Studio does not give {path[:200]}: {error}", error) from error
+            raise _image_error(f"Label Studio does not give {_public(path)}: {_reason(error)}", error) from error
 
     def _resolve_url(self, reference: str, task: int | None) -> str:
         """Label Studio reads cloud storages for those who have no credentials of their own."""
@@ -248,7 +250,7 @@ def download(url: str, *, limit: int) -> bytes:
         with httpx.Client(timeout=_TIMEOUT_S, follow_redirects=True) as client:
             return _download(client, url, headers={}, limit=limit)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _image_error(f"cannot fetch {url[:200]}: {error}", error) from error
+        raise _image_error(f"cannot fetch {_public(url)}: {_reason(error)}", error) from error
 
 
 def _image_error(message: str, error: httpx.HTTPError | httpx.InvalidURL) -> ImageError:
@@ -256,14 +258,28 @@ def _image_error(message: str, error: httpx.HTTPError | httpx.InvalidURL) -> Ima
     return ImageError(message) if gone or isinstance(error, httpx.InvalidURL) else ImageAwayError(message)
 
 
+def _public(url: str) -> str:
+    """An address without its query, which may be a signature that opens the file to anybody."""
+    return url.partition("?")[0][:200]
+
+
+def _reason(error: httpx.HTTPError | httpx.InvalidURL) -> str:
+    if isinstance(error, httpx.HTTPStatusError):  # its own text has the whole address
+        return f"{error.response.status_code} {error.response.reason_phrase}"
+    return f"{type(error).__name__}: {error}"
+
+
 def _download(client: httpx.Client, url: str, *, headers: dict[str, str], limit: int) -> bytes:
     """Follow redirects; httpx drops the authorization when one leads to another host."""
     chunks, size = [], 0
+    end = time.monotonic() + _DOWNLOAD_S
     with client.stream("GET", url, headers=headers) as response:
         response.raise_for_status()
         for chunk in response.iter_bytes():
             size += len(chunk)
             if size > limit:
-                raise ImageError(f"{url[:200]} is larger than {limit // 2**20} MB")
+                raise ImageError(f"{_public(url)} is larger than {limit // 2**20} MB")
+            if time.monotonic() > end:
+                raise ImageAwayError(f"{_public(url)} took longer than {_DOWNLOAD_S:.0f} s")
             chunks.append(chunk)
     return b"".join(chunks)

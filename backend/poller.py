@@ -28,6 +28,12 @@ class Reconciler(Protocol):
     def reconcile(self, project: int) -> None: ...
 
 
+class SettingsCheck(Protocol):
+    """Finds out whether the settings work; one process of a host is to tell of it."""
+
+    def __call__(self, *, tell: bool) -> None: ...
+
+
 @dataclass(slots=True)
 class Wish:
     """What a project was woken for; wishes that come while one waits become one."""
@@ -102,7 +108,7 @@ class Poller(threading.Thread):
         states: StateFile,
         leadership: Leadership,
         interval: float,
-        check: Callable[[], None] | None = None,
+        check: SettingsCheck | None = None,
     ) -> None:
         super().__init__(name="trainer", daemon=True)
         self._rounds = rounds
@@ -164,15 +170,12 @@ class Poller(threading.Thread):
 
     def _deploy_regularly(self) -> None:
         while not self._stopped.is_set():
-            if self._leadership.held():
-                self._look_after_all()
+            leads = self._leadership.held()
+            if self._check is not None:
+                _safely("the check of the settings", self._check, tell=leads)
+            for project in self._states.projects() if leads else ():
+                _safely(f"deployment of project {project}", self._rounds.deploy, project)
             self._stopped.wait(self._interval)
-
-    def _look_after_all(self) -> None:
-        if self._check is not None:
-            _safely("the check of the settings", self._check)
-        for project in self._states.projects():
-            _safely(f"deployment of project {project}", self._rounds.deploy, project)
 
 
 def _safely(what: str, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:

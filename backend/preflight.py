@@ -33,18 +33,21 @@ class Preflight:
         self._user = ""
         self.problems: list[str] = []
 
-    def __call__(self) -> None:
-        """Check, unless an earlier check found nothing."""
+    def __call__(self, *, tell: bool = True) -> None:
+        """Check, unless an earlier check found nothing; every worker does, for ``/health``, and one is to *tell*."""
         if self._passed:
             return
         problems = [*self._bucket(), *self._pipeline(), *self._label_studio()]
-        if problems and problems != self.problems:
-            logger.error(
-                "%s problem(s) at the start:\n%s", len(problems), "\n".join(f"  - {each}" for each in problems)
-            )
-        elif not problems:
-            logger.info("S3, SageMaker and Label Studio answer as they should; Label Studio knows us as %s", self._user)
+        if tell:
+            self._tell(problems)
         self.problems, self._passed = problems, not problems
+
+    def _tell(self, problems: list[str]) -> None:
+        if not problems:
+            logger.info("S3, SageMaker and Label Studio answer as they should; Label Studio knows us as %s", self._user)
+        elif problems != self.problems:
+            lines = "\n".join(f"  - {each}" for each in problems)
+            logger.error("%s problem(s) at the start:\n%s", len(problems), lines)
 
     def _bucket(self) -> list[str]:
         try:

@@ -256,7 +256,10 @@ def test_training_is_decided_on_while_what_waits_is_predicted(
 def test_the_settings_are_checked_even_before_any_project_is_known(poller: Callable[..., Poller]):
     checked = threading.Event()
 
-    poller(check=checked.set)
+    def check(*, tell: bool) -> None:
+        checked.set()
+
+    poller(check=check)
 
     assert checked.wait(5)
 

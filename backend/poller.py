@@ -72,6 +72,8 @@ class Rounds:
             project,
             running=history.running or decision.action is Action.START,
             last_trained=history.last_trained,
+            refused=history.refused,
+            today=history.today,
             failures=history.failures,
             failed_at=history.failed_at,
             failed_on=history.failed_on.timestamp() if history.failed_on else 0.0,
@@ -142,10 +144,16 @@ class Poller(threading.Thread):
         while not self._stopped.is_set():
             wishes = self._take(until=due)
             regular = time.monotonic() >= due
-            for project in {*wishes, *(self._regular() if regular else ())}:
-                _safely(f"training of project {project}", self._train, project, wishes.get(project, Wish()))
+            _safely("a look at what is to be trained", self._look, wishes, regular=regular)
             if regular:
                 due = time.monotonic() + self._interval
+
+    def _look(self, wishes: dict[int, Wish], *, regular: bool) -> None:
+        """What was asked for comes first: it does not depend on finding out about the rest."""
+        for project, wish in wishes.items():
+            _safely(f"training of project {project}", self._train, project, wish)
+        for project in self._regular() - wishes.keys() if regular else ():
+            _safely(f"training of project {project}", self._train, project, Wish())
 
     def _take(self, *, until: float) -> dict[int, Wish]:
         with self._condition:
@@ -170,12 +178,15 @@ class Poller(threading.Thread):
 
     def _deploy_regularly(self) -> None:
         while not self._stopped.is_set():
-            leads = self._leadership.held()
-            if self._check is not None:
-                _safely("the check of the settings", self._check, tell=leads)
-            for project in self._states.projects() if leads else ():
-                _safely(f"deployment of project {project}", self._rounds.deploy, project)
+            _safely("a look at what is to be deployed", self._look_after_endpoints)
             self._stopped.wait(self._interval)
+
+    def _look_after_endpoints(self) -> None:
+        leads = self._leadership.held()
+        if self._check is not None:
+            _safely("the check of the settings", self._check, tell=leads)
+        for project in self._states.projects() if leads else ():
+            _safely(f"deployment of project {project}", self._rounds.deploy, project)
 
 
 def _safely(what: str, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:

@@ -38,6 +38,8 @@ class ProjectState:
     url: str = ""
     running: bool = False
     last_trained: int = 0
+    refused: bool = False
+    today: int = 0
     failures: int = 0
     failed_at: int = 0
     failed_on: float = 0.0
@@ -54,6 +56,7 @@ class StateFile:
         self._lock = threading.Lock()
         self._states: dict[int, ProjectState] = {}
         self._stamp = 0
+        self._unreadable = False
 
     def get(self, project: int) -> ProjectState:
         """The project's state, an empty one if it was never heard of."""
@@ -89,8 +92,25 @@ class StateFile:
             return self._states
         with self._lock:
             if stamp != self._stamp:
-                self._states, self._stamp = _parse(self._path.read_text(encoding="utf-8")), stamp
+                self._load(stamp)
             return self._states
+
+    def _load(self, stamp: int) -> None:
+        """Take over what the file says; where it cannot be read or is not ours, go on without it and say so once."""
+        try:
+            body = self._path.read_bytes()
+        except OSError as error:
+            if not self._unreadable:
+                logger.error("cannot read %s, going on from memory: %s", self._path, error)  # noqa: TRY400  # no fault
+            self._unreadable = True
+            return
+        self._unreadable = False
+        self._stamp = stamp
+        try:
+            self._states = _parse(body)
+        except _NOT_OURS as error:
+            logger.error("%s is no state file, starting anew: %s", self._path, error)  # noqa: TRY400  # no fault
+            self._states = {}
 
     def _write(self, states: dict[int, ProjectState]) -> None:
         """In one step, so that no reader ever sees half a file, and with a time that no earlier one had."""
@@ -109,13 +129,13 @@ class StateFile:
             yield
 
 
-def _parse(text: str) -> dict[int, ProjectState]:
-    """States from a file's *text*; none from a file that is not ours: it is only a cache."""
-    try:
-        entries = json.loads(text)
-        return {entry["project"]: _state(entry) for entry in entries}
-    except (ValueError, TypeError, KeyError):
-        return {}
+# Whatever bytes a file has: no UTF-8, no JSON, nested too deep, JSON of another form.
+_NOT_OURS = (ValueError, RecursionError, TypeError, KeyError, AttributeError)
+
+
+def _parse(body: bytes) -> dict[int, ProjectState]:
+    """States from a file's bytes; raises one of ``_NOT_OURS`` for a file that is not ours."""
+    return {int(entry["project"]): _state(entry) for entry in json.loads(body.decode())}
 
 
 def _state(entry: dict[str, Any]) -> ProjectState:

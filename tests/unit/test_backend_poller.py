@@ -233,6 +233,34 @@ def test_a_fault_in_one_project_harms_no_other(
     assert running.is_alive()
 
 
+def test_neither_thread_ends_when_the_projects_cannot_be_listed(
+    poller: Callable[..., Poller],
+    trainer: FakeTrainer,
+    deployer: FakeDeployer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+):
+    class Flaky(StateFile):
+        """Lists its projects from the third time on."""
+
+        calls = 0
+
+        def projects(self) -> list[int]:
+            self.calls += 1
+            if self.calls <= 2:
+                raise ZeroDivisionError
+            return super().projects()
+
+    states = Flaky(tmp_path / "flaky.json")
+    states.update(3, url="")
+
+    poller(states=states, interval=0.02).wake(4, forced=True)
+
+    eventually(lambda: (3, False) in trainer.asked and 3 in deployer.asked)
+    assert (4, True) in trainer.asked
+    assert "failed unexpectedly; the next look tries it again" in caplog.text
+
+
 def test_training_is_decided_on_while_what_waits_is_predicted(
     poller: Callable[..., Poller], states: StateFile, trainer: FakeTrainer, deployer: FakeDeployer
 ):

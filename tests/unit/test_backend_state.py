@@ -62,6 +62,40 @@ def test_a_file_that_is_not_ours_is_as_none(path: Path, text: str):
     assert states.update(3, live="birds v1").live == "birds v1"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"\xff\xfe\x00broken", id="no UTF-8"),
+        pytest.param(b"\x00" * 4096, id="zeros, as a crash leaves them"),
+        pytest.param(b"[" * 100_000, id="nested too deep"),
+    ],
+)
+def test_a_file_that_cannot_be_decoded_is_as_none_and_told_once(
+    path: Path, body: bytes, caplog: pytest.LogCaptureFixture
+):
+    path.write_bytes(body)
+    states = StateFile(path)
+
+    assert [states.projects() for _ in range(3)] == [[], [], []]
+    assert caplog.text.count("is no state file") == 1
+    assert states.update(3, live="birds v1").live == "birds v1"
+    assert StateFile(path).projects() == [3]
+
+
+def test_a_file_that_cannot_be_read_is_told_once_and_read_when_it_can_be(path: Path, caplog: pytest.LogCaptureFixture):
+    StateFile(path).update(3, live="birds v1")
+    aside = path.rename(path.with_suffix(".aside"))
+    path.mkdir()  # what root cannot read either
+    states = StateFile(path)
+
+    assert [states.projects() for _ in range(3)] == [[], [], []]
+    assert caplog.text.count("cannot read") == 1
+    assert states.update(4, live="birds v1").live == "birds v1"
+    path.rmdir()
+    aside.rename(path)
+    assert states.projects() == [3]
+
+
 def test_fields_of_another_release_are_passed_over(path: Path):
     path.write_text(json.dumps([{**asdict(ProjectState(3, live="birds v1")), "future": 1}]), encoding="utf-8")
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backend.config import Settings
-from backend.errors import AwsError, BackendError, ImageAwayError, ImageError
+from backend.errors import AwsError, BackendError, ImageAwayError, ImageError, LabelConfigError
 from backend.images import UNREADABLE, PreparedImage, prepare_image
 from backend.masks import Segmentation, mask_to_polygons, probabilities_to_polygons
 from backend.recordio import MEDIA_TYPE, decode_probabilities
@@ -60,14 +60,29 @@ class Predictor:
         self._inference = inference
         self._images = images
         self._pool = ThreadPoolExecutor(settings.predict_concurrency, thread_name_prefix="predict")
+        self._mismatches: dict[int, str] = {}  # by project, as they were last told
 
     def predict(
         self, tasks: Sequence[Mapping[str, Any]], *, config: LabelConfig, state: ProjectState, deadline: float
     ) -> list[Outcome]:
-        """One outcome a task, in order; what is not there at *deadline* (``time.monotonic``) is an empty item."""
+        """One outcome a task, in order; what is not there at *deadline* (``time.monotonic``) is an empty item.
+
+        So is every task's while the interface has none of the model's labels: a result without regions would say that
+        the model saw nothing.
+        """
+        if mismatch := self._mismatch(config, state):
+            return [Outcome({}, LabelConfigError(mismatch)) for _ in tasks]
         futures = [self._pool.submit(self._predict_one, task, config, state, deadline) for task in tasks]
         wait(futures, timeout=max(0.0, deadline - time.monotonic()))
         return [_outcome(future) for future in futures]
+
+    def _mismatch(self, config: LabelConfig, state: ProjectState) -> str:
+        """Why the model cannot predict for this interface, '' where it can; logged when that changes."""
+        mismatch = _label_mismatch(config, state)
+        if mismatch and self._mismatches.get(state.project) != mismatch:
+            logger.warning("project %s: no predictions: %s", state.project, mismatch)
+        self._mismatches[state.project] = mismatch
+        return mismatch
 
     def _predict_one(
         self, task: Mapping[str, Any], config: LabelConfig, state: ProjectState, deadline: float
@@ -111,6 +126,16 @@ class Predictor:
             return probabilities_to_polygons(decode_probabilities(answer, classes))
         answer = self._inference.invoke(state.project, image.jpeg, "image/png")
         return mask_to_polygons(_decode_mask(answer))
+
+
+def _label_mismatch(config: LabelConfig, state: ProjectState) -> str:
+    if not state.labels or any(config.label_for(label) for label in state.labels):
+        return ""
+    known, wanted = ", ".join(state.labels), ", ".join(config.labels)
+    return (
+        f"the model {state.live} knows {known}; the labeling interface has {wanted}: wanted a label in common; name "
+        'the model\'s labels in <Label predicted_values="..."> or train a model with the new ones'
+    )
 
 
 def _decode_mask(body: bytes) -> NDArray[np.uint8]:

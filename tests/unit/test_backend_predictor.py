@@ -130,6 +130,47 @@ def test_a_models_own_labels_name_what_it_sees(predict: Callable[..., list[Outco
     assert [each["value"]["polygonlabels"] for each in outcome.item["result"]] == [["Wing"]]  # type: ignore[attr-defined]
 
 
+INSECTS = parse_label_config(BIRDS.replace("Wing", "Leg").replace("Beak", "Feeler").replace("Head", "Eye"))
+
+
+@pytest.fixture
+def insects(tmp_path: Path, cloud: FakeCloud) -> Callable[..., list[Outcome]]:
+    """Predicts for an interface that has no label of birds but ``Body``."""
+    predictor = Predictor(fakes.settings(tmp_path), inference=cloud, images=FakeImages({"/a.jpg": photo()}))
+
+    def run(*labels: str) -> list[Outcome]:
+        state = ProjectState(3, live="birds v1", labels=labels)
+        return predictor.predict(tasks("/a.jpg", "/a.jpg"), config=INSECTS, state=state, deadline=time.monotonic() + 10)
+
+    return run
+
+
+def test_a_model_that_has_no_label_in_common_with_the_interface_gives_no_prediction(
+    insects: Callable[..., list[Outcome]], caplog: pytest.LogCaptureFixture
+):
+    outcomes = [outcome for _ in range(3) for outcome in insects("Beak", "Head")]
+
+    assert [(each.item, each.retry) for each in outcomes] == [({}, False)] * 6
+    told = "the model birds v1 knows Beak, Head; the labeling interface has Feeler, Eye, Leg, Body"
+    assert {told in str(each.error) for each in outcomes} == {True}
+    assert caplog.text.count(told) == 1
+
+
+def test_a_mismatch_of_labels_is_told_again_after_it_was_away(
+    insects: Callable[..., list[Outcome]], caplog: pytest.LogCaptureFixture
+):
+    for labels in (("Beak",), ("Body",), ("Beak",)):
+        insects(*labels)
+
+    assert caplog.text.count("knows Beak;") == 2
+
+
+def test_of_labels_that_the_interface_has_in_part_the_others_are_left_out(insects: Callable[..., list[Outcome]]):
+    outcomes = insects("Body", "Head", "Wing", "Tail")  # it sees class 2 only
+
+    assert [each.item["result"] for each in outcomes] == [[], []]
+
+
 def test_an_endpoint_with_another_number_of_classes_gives_no_prediction(predict: Callable[..., list[Outcome]]):
     (outcome,) = predict("/a.jpg", state=ProjectState(3, live="birds v1", labels=("Beak",)))
 

@@ -148,6 +148,12 @@ class Labelling:
             raise DemoError(message) from error
         return _required_id(made.id, "ML backend")
 
+    def start_training(self, project: int) -> None:
+        """Press *Start Training* of the project's ML backends."""
+        for known in self._client.ml.list(project=project):
+            if known.id is not None:
+                self._client.ml.train(id=known.id)
+
     def tasks(self, project: int) -> list[Task]:
         """All tasks of the project, oldest first."""
         tasks: list[Task] = []

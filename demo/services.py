@@ -26,6 +26,9 @@ S3_PREFIX = "sagemaker"
 PIPELINE = "label-studio-segmentation"
 LOGIN = "demo@example.com"
 BACKEND_USER = "label-studio"
+COOLDOWN_S = 5
+"""What fails here was mostly cut off by a Ctrl-C, and its machines cost nothing: it is tried again at once."""
+
 OWN_SETTINGS = ("AWS_", "LABEL_STUDIO_", "HEARTEX_", "S3_", "SAGEMAKER_", "SEGMENTER_", "BASIC_AUTH_", "GUNICORN_")
 """A person's own settings with these beginnings must not reach the demo: it never talks to a real account."""
 
@@ -175,6 +178,7 @@ def backend(plan: Plan, settings: BackendSettings | None = None) -> Service:
         "LABEL_STUDIO_URL": plan.url("label_studio"),
         "LABEL_STUDIO_API_KEY": plan.state.secrets.label_studio_token,
         "START_TRAINING_EACH_N_UPDATES": str(TRAIN_AT),
+        "TRAINING_COOLDOWN_SECONDS": str(COOLDOWN_S),
         "S3_BUCKET": BUCKET,
         "S3_PREFIX": S3_PREFIX,
         "SAGEMAKER_PIPELINE": chosen.pipeline,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from label_studio_sdk.core.api_error import ApiError
 from demo import services
 from demo.birds import LABELS, to_regions
 from demo.errors import DemoError
+from demo.execution import DISPLAY_NAME
 from demo.labelling import label_config
 from demo.latency import basic_auth
 from demo.limits import TRAIN_AT
@@ -51,8 +51,6 @@ QUIET_LOOKS = 5
 LOOK_EVERY_S = 1.0
 BEFORE = 24
 """Annotations before the first execution; so many, and no more, that the rest crosses the threshold a second time."""
-
-DISPLAY_NAME = re.compile(r"p\d+-n(\d+)-(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +173,8 @@ def _run(stack: Stack, lookout: Watch, arn: str) -> Run:
         )
         raise DemoError(message)
     return Run(
-        count=int(name.group(1)),
-        attempt=int(name.group(2)),
+        count=int(name["count"]),
+        attempt=int(name["attempt"]),
         snapshot=_snapshot_annotations(stack, lookout, arn),
         started=known["CreationTime"],
         ended=known["LastModifiedTime"],

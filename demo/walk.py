@@ -136,26 +136,41 @@ def watch(stack: Stack, labelling: Labelling, project: int, *, pipeline: str = P
 def wait_for_predictions(stack: Stack, lookout: Watch, *, patience_s: float = PATIENCE_S) -> Progress:
     """Tell what happens until every waiting task has its prediction; the state then.
 
+    A failed execution is waited through if the backend tries again.
+
     Raises:
-        DemoError: an execution failed, a service ended, or it took longer than *patience_s*.
+        DemoError: the last attempt failed, a service ended, or it took longer than *patience_s*.
     """
     deadline = time.monotonic() + patience_s
-    before = Progress()
-    while True:
-        progress = lookout.look()
-        _tell(stack.display, before, progress)
-        if progress.served:
-            return progress
-        _require_hope(progress, late=time.monotonic() > deadline, logs=stack.plan.folder.path)
-        before = progress
+    before, progress = Progress(), lookout.look()
+    earlier = _train_anew(stack, lookout, progress)
+    while not _tell(stack.display, before, progress):
+        _require_hope(progress, earlier=earlier, late=time.monotonic() > deadline, logs=stack.plan.folder.path)
         stack.sleep(LOOK_EVERY_S)
+        before, progress = progress, lookout.look()
+    return progress
 
 
-def _require_hope(progress: Progress, *, late: bool, logs: Path) -> None:
+def _train_anew(stack: Stack, lookout: Watch, progress: Progress) -> str:
+    """Ask for a training if an earlier start's last attempt failed, since nothing would follow it; its name or ""."""
     execution = progress.execution
-    if execution is not None and execution.failed:
+    if progress.served or execution is None or not execution.failed or execution.retried:
+        return ""
+    stack.display.line(
+        f"  pipeline    {execution.name} ended as {execution.status} earlier: training is asked for anew"
+    )
+    lookout.labelling.start_training(lookout.project)
+    return execution.name
+
+
+def _require_hope(progress: Progress, *, earlier: str, late: bool, logs: Path) -> None:
+    execution = progress.execution
+    if execution is not None and execution.failed and not execution.retried and execution.name != earlier:
         reason = execution.reason or "no reason given"
-        message = f"Execution {execution.name} ended as {execution.status}: {reason} (logs: {logs})"
+        message = (
+            f"Execution {execution.name} ended as {execution.status}: {reason} (logs: {logs}). "
+            "It is not tried again by itself; the next start asks for it again."
+        )
         raise DemoError(message)
     if late:
         message = (
@@ -176,8 +191,10 @@ def follow(stack: Stack, lookout: Watch) -> None:
         before = progress
 
 
-def _tell(display: Display, before: Progress, after: Progress) -> None:
+def _tell(display: Display, before: Progress, after: Progress) -> bool:
+    """Tell what happened between two looks; whether the loop has come to its end."""
     for line in changes(before, after):
         display.line(line)
     if not after.served:
         display.status(now(after, threshold=TRAIN_AT))
+    return after.served

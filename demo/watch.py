@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from demo.execution import ATTEMPTS, Execution, StepState
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,32 +19,6 @@ if TYPE_CHECKING:
     from demo.labelling import Labelling
 
 MIOU = "validation:mIOU"
-
-
-@dataclass(frozen=True, slots=True)
-class StepState:
-    """A step of an execution; *seconds* is how long it took, once it ended."""
-
-    name: str
-    status: str
-    seconds: float | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """A run of the pipeline; *miou* is known once its training ended."""
-
-    name: str
-    status: str
-    steps: tuple[StepState, ...] = ()
-    miou: float | None = None
-    reason: str = ""
-
-    @property
-    def failed(self) -> bool:
-        """Whether it ended without a model."""
-        return self.status in {"Failed", "Stopped"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +191,13 @@ def _execution_changes(before: Execution | None, after: Execution | None) -> lis
     if after.status != "Executing" and (same is None or same.status != after.status):
         reason = f": {after.reason}" if after.reason else ""
         lines.append(f"  pipeline    execution {after.name} {after.status}{reason}")
+        lines += [f"  pipeline    {_attempts(after)}: it is tried again in a moment"] if after.retried else []
     return lines
+
+
+def _attempts(execution: Execution) -> str:
+    """Such as `attempt 1 of 3`; more annotations bring three more attempts, counted on by the names."""
+    return f"attempt {(execution.attempt - 1) % ATTEMPTS + 1} of {ATTEMPTS}"
 
 
 def _step_line(step: StepState) -> str:
@@ -231,6 +213,8 @@ def now(progress: Progress, *, threshold: int) -> str:
     running = progress.execution is not None and progress.execution.status == "Executing"
     if progress.execution is None and progress.annotated >= threshold:
         return "  the backend is about to start an execution ..."
+    if progress.execution is not None and progress.execution.retried:
+        return f"  {progress.execution.name} failed, the backend is about to try again ..."
     if progress.execution is None or progress.execution.failed:
         return f"  annotations {progress.annotated}/{threshold}"
     if running:

@@ -3,7 +3,8 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from demo.watch import Execution, Progress, StepState, changes, is_missing, newest_version, now
+from demo.execution import Execution, StepState
+from demo.watch import Progress, changes, is_missing, newest_version, now
 
 TRAINING = Execution(
     "p1-n16-0", "Executing", (StepState("Preprocess", "Succeeded", 3.2), StepState("Train", "Executing"))
@@ -35,12 +36,22 @@ def test_the_end_of_an_execution_is_told_with_its_quality():
 
 
 def test_a_failure_is_told_with_its_reason():
-    failed = Execution("p1-n16-0", "Failed", (StepState("Train", "Failed", 2.0, "no memory"),), reason="Train failed")
+    failed = Execution("p1-n16-2", "Failed", (StepState("Train", "Failed", 2.0, "no memory"),), reason="Train failed")
 
-    assert changes(Progress(60, 16, TRAINING), Progress(60, 16, failed)) == [
+    assert changes(Progress(60, 16, Execution("p1-n16-2", "Executing")), Progress(60, 16, failed)) == [
         "    Train              Failed (2 s): no memory",
-        "  pipeline    execution p1-n16-0 Failed: Train failed",
+        "  pipeline    execution p1-n16-2 Failed: Train failed",
     ]
+
+
+@pytest.mark.parametrize(("name", "attempt"), [("p1-n16-0", "1 of 3"), ("p1-n16-1", "2 of 3"), ("p1-n32-3", "1 of 3")])
+def test_a_failure_that_is_tried_again_says_so(name: str, attempt: str):
+    running, failed = Execution(name, "Executing"), Execution(name, "Failed")
+
+    lines = changes(Progress(60, 16, running), Progress(60, 16, failed))
+
+    assert lines[1:] == [f"  pipeline    attempt {attempt}: it is tried again in a moment"]
+    assert "about to try again" in now(Progress(60, 16, failed), threshold=16)
 
 
 def test_model_endpoint_and_predictions_are_told():

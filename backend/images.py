@@ -6,6 +6,7 @@ import io
 import logging
 import struct
 import urllib.parse
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,10 +28,11 @@ _JPEG_QUALITY = 92
 _COPIES_AT_ONCE = 8
 _ORIENTATION = 0x0112  # EXIF tag
 _SIDEWAYS = {5, 6, 7, 8}  # its values for an image that lies on its side
-# What Pillow raises for files that are broken in one way or another.
+# What Pillow and its codecs raise for files that are no images, or broken ones. pipeline/preprocess.py has the same.
 UNREADABLE: tuple[type[Exception], ...] = (
-    *(OSError, EOFError, ValueError, SyntaxError, LookupError, TypeError, OverflowError, struct.error),
-    Image.DecompressionBombError,
+    *(OSError, EOFError, ValueError, SyntaxError, LookupError, TypeError, AttributeError, ArithmeticError),
+    *(RuntimeError, MemoryError, struct.error, zlib.error),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
 )
 
 

@@ -50,16 +50,11 @@ MINI_BATCH_SIZE = 4
 MAX_THREADS = 4
 MESSAGE_LENGTH = 1024  # what SageMaker shows of output/message
 
-# All that Pillow and its codecs are known to raise for files that are not images, or broken ones.
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
+# What Pillow and its codecs raise for files that are no images, or broken ones. backend/images.py has the same.
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, ValueError, SyntaxError, LookupError, TypeError, AttributeError, ArithmeticError),
+    *(RuntimeError, MemoryError, struct.error, zlib.error),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
 )
 
 
@@ -230,11 +225,11 @@ def parse_task(line: str, *, num_classes: int) -> Task:
         row = json.loads(line)
         polygons = tuple((int(region["class_id"]), _points(region["points"])) for region in row["regions"])
         task = Task(int(row["task"]), str(row["image"]), str(row["split"]), polygons)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise TaskError(f"its line of tasks.jsonl cannot be read ({type(error).__name__}: {error})") from error
     if task.split not in SPLITS:
         raise TaskError(f"its split is {task.split!r}, not one of {', '.join(SPLITS)}")
-    unknown = sorted({class_id for class_id, _ in polygons if not BACKGROUND < class_id < num_classes})
+    unknown = sorted({each for each, _ in polygons if not (BACKGROUND < each < num_classes or each == IGNORE)})
     if unknown:
         raise TaskError(f"its class ids {unknown} are not among 1..{num_classes - 1}")
     return task
@@ -262,7 +257,10 @@ def process_task(task: Task, folders: Folders, *, max_side: int) -> Outcome:
 
 
 def _image_path(images: Path, key: str) -> Path:
-    path = (images / key).resolve()
+    try:
+        path = (images / key).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TaskError(f"its image {key!r} cannot be the name of a file") from error
     if not path.is_relative_to(images.resolve()):
         raise TaskError(f"its image {key!r} lies outside the images")
     return path
@@ -348,18 +346,26 @@ def image_side(text: str) -> int:
 
 
 def main(base_dir: Path) -> int:
-    """Run the job; return the exit code."""
+    """Run the job; return the exit code. Whatever happens, a failure leaves a sentence in output/message."""
     try:
         side = image_side(os.environ.get("MAX_IMAGE_SIDE", str(DEFAULT_IMAGE_SIDE)))
         report = preprocess(Folders.below(base_dir), max_side=side)
     except (PreprocessError, OSError) as error:
-        message = base_dir / "output/message"
-        message.parent.mkdir(parents=True, exist_ok=True)
-        message.write_text(str(error)[:MESSAGE_LENGTH], encoding="utf-8")
         logger.error("%s", error)  # noqa: TRY400  # a person reads this: the sentence, not a traceback
-        return 1
+        return _failed(base_dir, str(error))
+    except Exception as error:
+        logger.exception("preprocessing failed unexpectedly")
+        return _failed(base_dir, f"Preprocessing failed unexpectedly ({type(error).__name__}: {error}); see its log")
     logger.info("%s", json.dumps({key: value for key, value in report.items() if key != "skipped"}))
     return 0
+
+
+def _failed(base_dir: Path, sentence: str) -> int:
+    """Leave the sentence, on one line, where SageMaker takes a failed job's reason from; the exit code."""
+    message = base_dir / "output/message"
+    message.parent.mkdir(parents=True, exist_ok=True)
+    message.write_text(" ".join(sentence.split())[:MESSAGE_LENGTH], encoding="utf-8", errors="replace")
+    return 1
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Files and bytes to arrays, with bounded memory: orientation applied, odd modes converted, broken ones refused."""
 
 import io
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,13 @@ from segmenter.errors import ImageError
 
 # No camera makes more; a larger header is a mistake or an attack.
 MAX_PIXELS = 200_000_000
+
+# What Pillow and its codecs raise for files that are no images, or broken ones.
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, ValueError, SyntaxError, LookupError, TypeError, AttributeError, ArithmeticError),
+    *(RuntimeError, MemoryError, struct.error, zlib.error),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
 
 Pixels = npt.NDArray[np.uint8]
 SizeWH = tuple[int, int]
@@ -30,7 +39,7 @@ def decode(source: Path | bytes, *, side: int) -> tuple[Image.Image, SizeWH]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow, on odd but readable metadata
             return _decode(source, side=side)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise ImageError(f"not an image that can be read: {error}") from error
 
 
@@ -62,7 +71,7 @@ def read_mask(path: Path) -> Pixels:
             if opened.mode not in ("P", "L", "1"):
                 raise ImageError(f"a mask has one channel of 8 bits (mode P or L), this one is {opened.mode}")
             return np.asarray(opened if opened.mode != "1" else opened.convert("L"), dtype=np.uint8).copy()
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise ImageError(f"not an image that can be read: {error}") from error
 
 

@@ -135,6 +135,11 @@ def test_two_runs_write_the_same_bytes(tmp_path: Path):
         pytest.param(row(9, "half.jpg"), "not an image", id="cut-off"),
         pytest.param(row(9, "../dataset/tasks.jsonl"), "outside", id="climbs-out"),
         pytest.param(row(9, "/etc/hostname"), "outside", id="absolute"),
+        pytest.param(row(9, "a\0.jpg"), "cannot be the name of a file", id="no-file-name"),
+        pytest.param(row(9, "\ud800.jpg"), "cannot be the name of a file", id="no-letters"),
+        pytest.param(row(9, "a" * 300), "not an image", id="long"),
+        pytest.param("[" * 100_000, "RecursionError", id="deep"),
+        pytest.param(row(9) | {"task": float("inf")}, "OverflowError", id="no-number"),
         pytest.param(row(9, split="test"), "'test', not one of train, validation", id="split"),
         pytest.param(row(9, regions=[SQUARE | {"class_id": 3}]), "class ids [3] are not among 1..2", id="label-gone"),
         pytest.param(row(9, regions=[SQUARE | {"class_id": 0}]), "class ids [0]", id="background-class"),
@@ -318,6 +323,53 @@ def test_the_job_fails_with_one_sentence(job: Job, prepare: Callable[[Job], None
     assert main(job.base) == 1
     assert job.message().startswith(sentence)
     assert "\n" not in job.message()
+
+
+def test_a_fault_that_nobody_thought_of_is_a_sentence_too_and_its_traceback_is_in_the_log(
+    job: Job, caplog: pytest.LogCaptureFixture
+):
+    good_job(job)
+    job.folders.dataset.joinpath("dataset.json").write_text("[" * 100_000)
+    assert main(job.base) == 1
+    assert job.message().startswith("Preprocessing failed unexpectedly (RecursionError: ")
+    assert "\n" not in job.message()
+    assert "Traceback" in caplog.text
+    assert "Traceback" not in job.message()
+
+
+def broken_rows(job: Job) -> list[dict[str, Any]]:
+    """A task for each kind of file that Pillow writes and reads, the file cut off after a third."""
+    Image.init()
+    kinds = sorted((set(Image.SAVE) & set(Image.OPEN)) - {"EPS", "IM"})  # EPS starts Ghostscript, IM is deprecated
+    rows = []
+    for task, kind in enumerate(kinds, start=10):
+        path = job.images / str(task)
+        try:
+            Image.effect_noise((48, 32), 50).convert("P").save(path, kind)
+        except (OSError, ValueError, KeyError):
+            Image.effect_noise((48, 32), 50).convert("RGB").save(path, "JPEG")  # there are no such images of this kind
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+        rows.append(row(task, str(task)))
+    return rows
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_broken_files_of_every_kind_are_skipped_by_name_and_the_rest_goes_on(job: Job):
+    broken = broken_rows(job)
+    good_job(job, *broken)
+    assert main(job.base) == 0
+    report = job.report()
+    assert len(report["skipped"]) + report["num_training_samples"] == len(broken) + 1
+    assert len(report["skipped"]) > len(broken) / 2
+
+
+def test_nothing_but_broken_files_is_one_sentence(job: Job):
+    job.add_image("half.avif", Image.effect_noise((48, 32), 50), format="PNG")
+    path = job.images / "half.avif"
+    path.write_bytes(path.read_bytes()[:100])
+    job.write([row(1, "half.avif"), row(2, "half.avif", "validation")])
+    assert main(job.base) == 1
+    assert "2 tasks were skipped; the first: task 1, the file is not an image that can be read" in job.message()
 
 
 @pytest.mark.parametrize("text", ["", "big", "0", "-5", "31", "99999", "1e3"])

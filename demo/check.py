@@ -50,15 +50,16 @@ def check(data: Path, display: Display, environment: Mapping[str, str]) -> int:
     start = time.monotonic()
     report = Report()
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    display.line(f"Checking the loop (data and logs: {data / 'check'}):")
     try:
+        display.line(f"Checking the loop (data and logs: {data / 'check'}):")
         require_chromium(display)
         with running(Folder(data / "check"), display, environment, ports=PORTS, fresh=True) as stack:
             _measure(stack, report, data)
     except DemoError as error:
         report.fault(str(error))
-    report.set("seconds_total", round(time.monotonic() - start, 1))
-    report.write(data / "report.json", display.steps)
+    finally:
+        report.set("seconds_total", round(time.monotonic() - start, 1))
+        report.write(data / "report.json", display.steps)
     return _tell(report, display, data)
 
 

@@ -56,9 +56,9 @@ def main(arguments: Sequence[str]) -> int:
     except DemoError as error:
         return _fail(str(error))
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        return _fail("The disk is full: make room and start again; nothing that was finished is lost.")
+        if error.errno == errno.ENOSPC:
+            return _fail("The disk is full: make room and start again; nothing that was finished is lost.")
+        return _fail(f"The demo cannot go on: {error}.")
 
 
 def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:

@@ -10,6 +10,7 @@ from label_studio_sdk.client import LabelStudio
 from label_studio_sdk.core.api_error import ApiError
 
 from demo.errors import DemoError
+from demo.trouble import reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,7 +145,7 @@ class Labelling:
                 basic_auth_pass=address.password,
             )
         except ApiError as error:
-            message = f"Label Studio does not accept the ML backend at {address.url}: {_reason(error)}"
+            message = f"Label Studio does not accept the ML backend at {address.url}: {reason(error)}"
             raise DemoError(message) from error
         return _required_id(made.id, "ML backend")
 
@@ -239,9 +240,3 @@ def _required_id(value: int | None, what: str) -> int:
 def _key(uri: str) -> str:
     """The key of `s3://bucket/key`; keys are raw, so nothing is unquoted."""
     return uri.removeprefix("s3://").partition("/")[2]
-
-
-def _reason(error: ApiError) -> str:
-    body = error.body
-    detail = body.get("detail") or body.get("validation_errors") or body if isinstance(body, dict) else body
-    return f"{error.status_code}: {str(detail)[:300]}"

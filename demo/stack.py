@@ -20,6 +20,7 @@ from demo.ports import HOST, PREFERRED
 from demo.process import Child, Service, listeners, start, sweep, tail, wait_until_ready
 from demo.services import BUCKET, PIPELINE, REGION, ROLE_ARN, S3_PREFIX, Plan
 from demo.state import ROOT, Folder, load_state, only_demo
+from demo.trouble import NO_GOOD_ANSWER, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ MAX_TRAINING_SECONDS = 75
 """Time for the training of 16 small images; the 120 s from the last annotation to predictions count on it."""
 
 PUBLISH_TIMEOUT_S = 120
+DEATH_S = 3.0
+"""A service that was killed may let its connections go this long before it counts as ended."""
 
 STOPS_LAST = {"sagemaker_local": 1, "s3": 2}
 """What the other services use stops after them."""
@@ -75,6 +78,16 @@ class Stack:
         for child in self.children:
             child.require_alive()
 
+    def blame(self, error: Exception) -> None:
+        """Raise DemoError if *error* comes of a service that has ended, or is about to."""
+        deadline = time.monotonic() + DEATH_S
+        try:
+            self.require_alive()
+            while time.monotonic() < deadline:
+                self.sleep(0.1)
+        except DemoError as death:
+            raise death from error
+
     def require_loopback(self) -> None:
         """Raise DemoError if a service, or anything that it started, can be reached from another machine."""
         for child in self.children:
@@ -84,9 +97,10 @@ class Stack:
                 raise DemoError(message)
 
     def sleep(self, seconds: float) -> None:
-        """Wait, and notice a service that ends meanwhile."""
+        """Wait, and notice a service that has ended before or meanwhile."""
         self.require_alive()
         time.sleep(seconds)
+        self.require_alive()
 
     def s3(self) -> S3Client:
         """A client of the local S3."""
@@ -129,7 +143,7 @@ def running(
     *ports* are the preferred ones of a folder that has no state yet; with *fresh* the folder is emptied first.
 
     Raises:
-        DemoError: a service did not come up, or another demo runs in the folder.
+        DemoError: a service did not come up, ended, or does not answer; or another demo runs in the folder.
     """
     require_programs()
     folder.make()
@@ -142,6 +156,10 @@ def running(
         try:
             bring_up(stack)
             yield stack
+        except NO_GOOD_ANSWER as error:
+            stack.blame(error)
+            message = f"{in_words(error)}; the services were stopped (logs: {folder.logs})."
+            raise DemoError(message) from error
         finally:
             stack.stop()
 
@@ -178,20 +196,21 @@ def publish_pipeline(
         command += ["--set", parameter]
     log = stack.plan.folder.logs / "publish.log"
     stack.display.status(f"The pipeline {name} is being published ...", waited_s=0)
-    with log.open("ab") as output:
-        ended = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=stack.plan.aws_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            timeout=PUBLISH_TIMEOUT_S,
-            check=False,
-        )
-    if ended.returncode != 0:
+    try:
+        with log.open("ab") as output:
+            subprocess.run(
+                command,
+                cwd=ROOT,
+                env=stack.plan.aws_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=PUBLISH_TIMEOUT_S,
+                check=True,
+            )
+    except subprocess.SubprocessError as error:
         message = "\n".join([f"The pipeline {name} could not be published:", *(f"    {line}" for line in tail(log, 8))])
-        raise DemoError(message)
+        raise DemoError(message) from error
     stack.display.line(f"  pipeline           {name} published")
 
 

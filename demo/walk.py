@@ -13,6 +13,7 @@ from demo.labelling import BackendAddress, Bucket, Labelling, label_config
 from demo.limits import BIRD_COUNT, TRAIN_AT
 from demo.pictures import Picture, bird_pictures, bird_scene, bird_seed, photo_pictures, upload
 from demo.services import BACKEND_USER, BUCKET, PIPELINE, REGION
+from demo.trouble import NO_GOOD_ANSWER, in_words
 from demo.watch import Progress, Watch, changes, now
 
 if TYPE_CHECKING:
@@ -180,12 +181,21 @@ def _require_hope(progress: Progress, *, earlier: str, late: bool, logs: Path) -
 
 
 def follow(stack: Stack, lookout: Watch) -> None:
-    """Tell what happens for as long as the services live: until Ctrl-C."""
+    """Tell what happens for as long as the services live: until Ctrl-C.
+
+    Raises:
+        DemoError: a service ended. One that lives and for once gives no good answer is asked again.
+    """
     before = lookout.look()
     while True:
         stack.display.status(now(before, threshold=TRAIN_AT) + "   (Ctrl-C stops everything)")
         stack.sleep(FOLLOW_EVERY_S)
-        progress = lookout.look()
+        try:
+            progress = lookout.look()
+        except NO_GOOD_ANSWER as error:
+            stack.blame(error)
+            stack.display.status(f"  {in_words(error)}; asked again ...")
+            continue
         for line in changes(before, progress):
             stack.display.line(line)
         before = progress

@@ -1,16 +1,21 @@
 """How gunicorn runs the service: `gunicorn 'backend.app:create_app()'` reads this file by itself."""
 
+import contextlib
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import multiprocess
+
+def _number(name: str, default: int) -> int:
+    """A wrong value is told by the service itself, together with everything else that is wrong (backend.config)."""
+    value = os.environ.get(name, "").strip()
+    return int(value) if value.isdecimal() and int(value) < 65536 else default
+
 
 # Loopback unless told otherwise; the container image sets BIND_ADDRESS=0.0.0.0.
-bind = f"{os.environ.get('BIND_ADDRESS', '127.0.0.1')}:{os.environ.get('PORT', '9090')}"
-workers = int(os.environ.get("WORKERS", "1"))
-threads = int(os.environ.get("THREADS", "8"))
+bind = f"{os.environ.get('BIND_ADDRESS', '127.0.0.1')}:{_number('PORT', 9090)}"
+workers = _number("WORKERS", 1)
+threads = _number("THREADS", 8)
 worker_class = "gthread"
 # A thread may wait for an endpoint as long as Label Studio waits for us (100 s).
 timeout = 120
@@ -19,16 +24,21 @@ keepalive = 5
 control_socket_disable = True
 
 _shared = Path(os.environ.get("MODEL_DIR", ".cache")).expanduser() / "metrics"
-# prometheus-client sums the workers' numbers up through files in this folder.
+# prometheus-client sums the workers' numbers up through files in this folder; it looks at the variable when it is
+# imported, so nothing here may import it before.
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_shared))
 
 
 def on_starting(_server: Any) -> None:  # noqa: ANN401  # gunicorn has no types
     """Numbers begin at zero with the service."""
-    shutil.rmtree(_shared, ignore_errors=True)
-    _shared.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # a folder that cannot be made is told by the service itself
+        _shared.mkdir(parents=True, exist_ok=True)
+        for numbers in _shared.glob("*.db"):
+            numbers.unlink()
 
 
 def child_exit(_server: Any, worker: Any) -> None:  # noqa: ANN401
     """Keep what a worker counted after it is gone."""
+    from prometheus_client import multiprocess  # noqa: PLC0415  # not before the variable above is set
+
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -8,7 +8,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -205,7 +205,8 @@ def _add_open_routes(app: Flask, parts: Parts) -> None:
     @app.get("/health")
     def health() -> ResponseReturnValue:
         """From memory alone: Label Studio asks before nearly everything and waits a second."""
-        return jsonify({"status": "UP", "model_class": parts.model.__name__, "problems": parts.problems()})
+        problems = [*parts.problems(), *_project_problems(states)]
+        return jsonify({"status": "UP", "model_class": parts.model.__name__, "problems": problems})
 
     @app.get("/versions")
     def versions() -> ResponseReturnValue:
@@ -216,6 +217,12 @@ def _add_open_routes(app: Flask, parts: Parts) -> None:
     @app.get("/metrics")
     def metrics() -> ResponseReturnValue:
         return Response(parts.metrics.render(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _project_problems(states: StateFile) -> Iterator[str]:
+    for project in states.projects():
+        state = states.get(project)
+        yield from (f"project {project}: {problem}" for problem in (state.problem, state.serving_problem) if problem)
 
 
 def _add_protocol(app: Flask, parts: Parts) -> None:

@@ -61,6 +61,16 @@ class Execution:
         """Whether it came to its end without an error, whatever it decided about the model."""
         return self.status == "Succeeded"
 
+    @property
+    def failed(self) -> bool:
+        """Whether a step failed."""
+        return self.status in {"Failed", "CompletedWithFailures"}
+
+    @property
+    def used_up(self) -> bool:
+        """Whether its annotations are not to be trained on again: it succeeded, or somebody stopped it."""
+        return self.status in {"Succeeded", "Stopped"}
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

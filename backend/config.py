@@ -42,6 +42,8 @@ class Settings:
     max_body_mb: int = 64
     basic_auth_user: str = ""
     basic_auth_pass: str = field(default="", repr=False)
+    port: int = 9090
+    workers: int = 1
     threads: int = 8
     model_dir: Path = Path(".cache")
     log_level: str = "INFO"
@@ -201,6 +203,8 @@ def _read_serving(read: _Reader) -> dict[str, object]:
         "predict_concurrency": read.number("PREDICT_CONCURRENCY", int, 4, low=1, high=64),
         "poll_seconds": read.number("POLL_SECONDS", float, 60.0, low=0.2, high=3600),
         "max_body_mb": read.number("MAX_BODY_MB", int, 64, low=1, high=1024),
+        "port": read.number("PORT", int, 9090, low=1, high=65535),
+        "workers": read.number("WORKERS", int, 1, low=1, high=256),
         "threads": read.number("THREADS", int, 8, low=1, high=1024),
         "model_dir": read.folder("MODEL_DIR", Path(".cache")),
         "log_level": read.choice("LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backend.regions import LabelConfig, LabelledPolygon, read_regions
+from backend.regions import IGNORE, LabelConfig, LabelledPolygon, read_regions
 
 VALIDATION_SHARE = 0.2
 FEW_IMAGES = 4  # from here on at least two images are kept for validation, below it one
@@ -25,6 +25,11 @@ class LabelledTask:
     annotation: int
     image: str
     polygons: tuple[LabelledPolygon, ...]
+
+    @property
+    def shows_something(self) -> bool:
+        """Whether there is anything to learn from it but background."""
+        return any(polygon.class_id != IGNORE for polygon in self.polygons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,9 @@ def split_tasks(tasks: Iterable[int]) -> dict[int, str]:
     """Split task ids into ``train`` and ``validation`` by their hash.
 
     About a fifth is for validation. While the hash gives too few, those next to the border are taken too: a task that
-    was once trained on (with FEW_IMAGES or more) is never validated on later, so the measured quality stays honest
-    from model to model. One is trained on even if the hash would have all of a handful validated on.
+    was once trained on (with FEW_IMAGES or more) is not validated on later, unless tasks are taken away, so the
+    measured quality stays honest from model to model. One is trained on even if the hash would have all of a handful
+    validated on.
     """
     ranked = sorted(tasks, key=_position)
     wanted = 2 if len(ranked) >= FEW_IMAGES else 1

@@ -4,7 +4,9 @@ import base64
 import hashlib
 import io
 import logging
+import re
 import struct
+import time
 import urllib.parse
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +25,11 @@ from backend.label_studio import download
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 128 * 2**20
+PATIENCE_SECONDS = 600.0  # how long training waits for images whose server is away
 MAX_PIXELS = 100_000_000  # above that a file is more likely a decompression bomb than a photo
 _JPEG_QUALITY = 92
+# Files of Label Studio, which may lie below a path of its own; nothing else there is asked for with our token.
+_UPLOAD = re.compile(r"(/[\w.~-]+)*?/data/(?!.*\.\./)")
 _COPIES_AT_ONCE = 8
 _ORIENTATION = 0x0112  # EXIF tag
 _SIDEWAYS = {5, 6, 7, 8}  # its values for an image that lies on its side
@@ -57,6 +62,7 @@ class Images:
         self._settings = settings
         self._store = store
         self._files = files
+        self._away: dict[str, float] = {}  # when a reference was first found to be away
 
     def fetch(self, reference: str, *, task: int | None = None) -> bytes:
         """Bytes of an upload (``/data/...``), an ``http(s)://``, ``s3://`` or ``data:`` address.
@@ -68,10 +74,11 @@ class Images:
             return self._fetch_s3(reference, task)
         if reference.startswith("data:"):
             return _decode_data_uri(reference)
-        if reference.startswith("/"):
+        if _UPLOAD.match(reference):
             return self._fetch_file(reference, task)
-        if reference.startswith(f"{self._settings.label_studio_url}/"):
-            return self._fetch_file(reference.removeprefix(self._settings.label_studio_url), task)
+        path = reference.removeprefix(self._settings.label_studio_url)
+        if path != reference and _UPLOAD.match(path):
+            return self._fetch_file(path, task)
         if reference.startswith(("http://", "https://")):
             return download(reference, limit=MAX_BYTES)
         raise ImageError(f"wanted an upload, http(s)://, s3:// or data: address, got {reference[:200]!r}")
@@ -99,6 +106,9 @@ class Images:
 
         Images that lie there already are used in place. All others are copied once, to a key made of the reference.
         Those that cannot be had are left out and logged: a single one that is missing would make the whole job fail.
+
+        Raises:
+            ImageAwayError: one may be had later, and was not waited for long yet (PATIENCE_SECONDS).
         """
         with ThreadPoolExecutor(_COPIES_AT_ONCE, thread_name_prefix="copy") as pool:
             tasks = selection.tasks
@@ -111,9 +121,18 @@ class Images:
             if reference.startswith(own):
                 return self._present(reference.removeprefix(own))
             return self._copied(project, reference, task)
+        except ImageAwayError as error:
+            if self._is_worth_waiting_for(reference):
+                raise ImageAwayError(f"training waits for the image of task {task}: {error}") from error
+            logger.warning("project %s: task %s is left out of training: %s", project, task, error)
         except ImageError as error:
             logger.warning("project %s: task %s is left out of training: %s", project, task, error)
-            return None
+        return None
+
+    def _is_worth_waiting_for(self, reference: str) -> bool:
+        """A server that is away for a moment must not cost labelled images; one that stays away must not stop all."""
+        now = time.monotonic()
+        return now - self._away.setdefault(reference, now) < PATIENCE_SECONDS
 
     def _present(self, key: str) -> str:
         if not self._store.has_object(key):
@@ -124,7 +143,9 @@ class Images:
         digest = hashlib.sha256(reference.encode()).hexdigest()
         key = self._settings.key("projects", str(project), "images", digest)
         if not self._store.has_object(key):
-            self._store.put_object(key, self.fetch(reference, task=task))
+            body = self.fetch(reference, task=task)
+            require_image(body)  # what is none (a login page, say) must not lie there as one for ever
+            self._store.put_object(key, body)
         return key
 
 
@@ -164,6 +185,14 @@ def prepare_image(body: bytes, *, side: int) -> PreparedImage:
     buffer = io.BytesIO()
     upright.save(buffer, "JPEG", quality=_JPEG_QUALITY)
     return PreparedImage(buffer.getvalue(), upright.size, shown_wh)
+
+
+def require_image(body: bytes) -> None:
+    """Raise ImageError if *body* does not begin as an image does; reads the header only."""
+    try:
+        _shown_size(body)
+    except UNREADABLE as error:
+        raise ImageError(f"not an image that can be read: {error}") from error
 
 
 def _shown_size(body: bytes) -> tuple[int, int]:

@@ -174,11 +174,12 @@ class LabelStudio:
 
     @_translated
     def ml_backend(self, project: int, url: str) -> MlBackend | None:
-        """This backend as the project knows it: the only one connected, or the one at *url*."""
+        """This backend as the project knows it: the one at *url*, None where there is none.
+
+        Any other one is somebody else's, and must get neither our name nor our password.
+        """
         found = [MlBackend(each.id, each.url, each.title or "") for each in self._client.ml.list(project=project)]
-        if len(found) > 1:
-            found = [each for each in found if each.url.rstrip("/") == url.rstrip("/")]
-        return found[0] if found else None
+        return next((each for each in found if url and _same_place(each.url, url)), None)
 
     @_translated
     def set_title(self, project: int, backend: MlBackend, title: str) -> None:
@@ -235,6 +236,12 @@ class LabelStudio:
         return {name: value for name, value in headers.items() if name.lower() == "authorization"}
 
 
+def _same_place(first: str, second: str) -> bool:
+    """Whether two addresses lead to the same server and path; a user and password in them make no difference."""
+    one, two = httpx.URL(first), httpx.URL(second)
+    return (one.host, one.port, one.path.rstrip("/")) == (two.host, two.port, two.path.rstrip("/"))
+
+
 def basic_authorization(user: str, password: str) -> str:
     """The header that carries a user and a password (RFC 7617)."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
@@ -259,8 +266,10 @@ def _image_error(message: str, error: httpx.HTTPError | httpx.InvalidURL) -> Ima
 
 
 def _public(url: str) -> str:
-    """An address without its query, which may be a signature that opens the file to anybody."""
-    return url.partition("?")[0][:200]
+    """An address without its query and its user: a signature or a password in them opens the file to anybody."""
+    scheme, separator, rest = url.partition("?")[0].rpartition("://")
+    server, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{server.rpartition('@')[2]}{slash}{path}"[:200]
 
 
 def _reason(error: httpx.HTTPError | httpx.InvalidURL) -> str:

@@ -31,6 +31,8 @@ else:
     LabelStudioMLBase = _host.LabelStudioMLBase if _host else object
 
 logger = logging.getLogger(__name__)
+# New tasks, and a labeling interface that may name the model's labels otherwise.
+NEW_TO_PREDICT = {"TASKS_CREATED", "PROJECT_UPDATED"}
 NO_MODEL = "not trained yet"  # what Label Studio shows as the model's version until there is one
 
 
@@ -101,7 +103,7 @@ class SageMakerSegmentation(LabelStudioMLBase):
         if parsed.project is None:
             return self._fit_all(parsed)
         self.service.background.wake(
-            parsed.project, forced=parsed.kind is Kind.TRAIN_NOW, tasks_changed=parsed.action == "TASKS_CREATED"
+            parsed.project, forced=parsed.kind is Kind.TRAIN_NOW, tasks_changed=parsed.action in NEW_TO_PREDICT
         )
         return self._status(parsed, parsed.project)
 
@@ -166,6 +168,8 @@ def _history(state: ProjectState) -> History:
     return History(
         running=state.running,
         last_trained=state.last_trained,
+        refused=state.refused,
+        today=state.today,
         failures=state.failures,
         failed_at=state.failed_at,
         failed_on=datetime.fromtimestamp(state.failed_on, UTC) if state.failed_on else None,

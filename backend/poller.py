@@ -169,7 +169,7 @@ class Poller(threading.Thread):
     def _train(self, project: int, wish: Wish) -> None:
         """A forced training that meets an error is tried again at the next looks; it would be lost otherwise."""
         if wish.tasks_changed:
-            self._states.update(project, prefetched="")  # the new tasks are to be predicted as well
+            self._states.update(project, prefetched="", tasks_changed=time.time())
         if wish.forced:
             self._forced[project] = time.monotonic() + FORCED_SECONDS
         forced = self._forced.get(project, 0.0) > time.monotonic()

@@ -13,6 +13,7 @@ from defusedxml.common import DefusedXmlException
 from backend.errors import LabelConfigError
 from backend.masks import Polygon
 
+IGNORE = 255  # the class id of pixels that say nothing, as the training algorithm has it
 Points = tuple[tuple[float, float], ...]
 _FAR = 1e6  # per cent: no number beyond it was meant as a place
 
@@ -110,31 +111,39 @@ class LabelledPolygon:
 
 
 def read_regions(results: object, config: LabelConfig) -> tuple[list[LabelledPolygon], list[str]]:
-    """The polygons in an annotation's ``result``, and a reason for each region that cannot be used."""
+    """The polygons in an annotation's ``result``, and a reason for each region that cannot be used as it is.
+
+    A polygon whose label the interface does not have (any more) gets the class id IGNORE: what it shows is unknown, but
+    not background, so its pixels are neither trained nor measured on.
+    """
     polygons: list[LabelledPolygon] = []
-    dropped: list[str] = []
+    reasons: list[str] = []
     for region in results if isinstance(results, Sequence) else ():
-        polygon = _read_region(region, config)
-        if isinstance(polygon, LabelledPolygon):
+        polygon, reason = _read_region(region, config)
+        if polygon is not None:
             polygons.append(polygon)
-        else:
-            dropped.append(polygon)
-    return polygons, dropped
+        if reason:
+            reasons.append(reason)
+    return polygons, reasons
 
 
-def _read_region(region: object, config: LabelConfig) -> LabelledPolygon | str:
+def _read_region(region: object, config: LabelConfig) -> tuple[LabelledPolygon | None, str]:
     if not isinstance(region, Mapping) or region.get("type") != "polygonlabels":
-        return "not a polygon"
+        return None, "not a polygon"
     if region.get("from_name") != config.from_name:
-        return "drawn with another tool"
+        return None, "drawn with another tool"
     value = region.get("value")
-    labels = value.get("polygonlabels") if isinstance(value, Mapping) else None
+    value = value if isinstance(value, Mapping) else {}
+    points = _read_points(value.get("points"))
+    if len(points) < 3:
+        return None, "wanted three points or more, each of two numbers"
+    labels = value.get("polygonlabels")
     label = labels[0] if isinstance(labels, Sequence) and labels else None
     class_id = config.class_id(label) if isinstance(label, str) else None
-    if class_id is None:
-        return "no label" if label is None else f"label {label!r} is not in the labeling interface"
-    points = _read_points(value.get("points") if isinstance(value, Mapping) else None)
-    return LabelledPolygon(class_id, points) if len(points) >= 3 else "wanted three points or more, each of two numbers"
+    if class_id is not None:
+        return LabelledPolygon(class_id, points), ""
+    what = "no label" if label is None else f"label {label!r} is not in the labeling interface"
+    return LabelledPolygon(IGNORE, points), f"{what}: what the polygon covers is ignored"
 
 
 def _read_points(value: object) -> Points:

@@ -24,7 +24,8 @@ class ProjectState:
     """What is known of a project.
 
     *live* is the model version that its endpoint serves ('' for none), *labels* are that model's. *prefetched* is the
-    version that the waiting tasks were predicted with. *deploying* is the version of the model package that the
+    version that the waiting tasks were predicted with, *tasks_changed* when there last was something new to predict
+    (as ``time.time`` has it). *deploying* is the version of the model package that the
     endpoint was last told to serve. *url* is how Label Studio calls this backend. The rest is what the pipeline's
     executions said when they were last asked (backend.trainer.History). *problem* is why they could not be asked or
     trained, *serving_problem* why the newest model could not be served; '' where all is well.
@@ -34,6 +35,7 @@ class ProjectState:
     live: str = ""
     labels: tuple[str, ...] = ()
     prefetched: str = ""
+    tasks_changed: float = 0.0
     deploying: int = 0
     url: str = ""
     running: bool = False

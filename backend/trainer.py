@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Protocol
@@ -13,9 +13,10 @@ from backend.config import Settings
 from backend.dataset import Selection, Snapshot, build_snapshot, select_annotations
 from backend.errors import BackendError
 from backend.label_studio import Project
-from backend.regions import parse_label_config
+from backend.regions import LabelConfig, parse_label_config
 
 logger = logging.getLogger(__name__)
+_SHOWN = 10  # of the reasons why something was left out; the rest is much the same
 ATTEMPTS = 3  # for one threshold; after that the next one is waited for
 
 
@@ -77,28 +78,30 @@ class Decision:
         }
 
 
-def read_history(executions: Sequence[Execution], *, now: datetime, failure: Failure | None = None) -> History:
-    """Sum up *executions*, newest first; *failure* tells of the newest one, if it failed.
+def read_history(
+    executions: Sequence[Execution], *, now: datetime, failures: Mapping[str, Failure] | None = None
+) -> History:
+    """Sum up *executions*, newest first; *failures* tells, by ARN, how the failed ones ended.
 
     A model that was refused uses its annotations up as a good one does: the same annotations would give it again.
     """
-    refused = failure is not None and failure.refused
-    failures: list[Execution] = []
-    last_trained = 0
+    ends = failures or {}
+    failed: list[Execution] = []
+    last: Execution | None = None
     for execution in executions:
-        if refused or execution.succeeded or execution.status == "Stopped":
-            last_trained = execution.annotations
+        if execution.used_up or (execution.arn in ends and ends[execution.arn].refused):
+            last = execution
             break
         if not execution.running:
-            failures.append(execution)
+            failed.append(execution)
     return History(
         newest=executions[0].arn if executions else "",
         running=any(execution.running for execution in executions),
-        last_trained=last_trained,
-        refused=refused,
-        failures=len(failures),
-        failed_at=failures[0].annotations if failures else 0,
-        failed_on=failure.ended if failure and failures else None,
+        last_trained=last.annotations if last else 0,
+        refused=last is not None and not last.used_up and not failed,
+        failures=len(failed),
+        failed_at=failed[0].annotations if failed else 0,
+        failed_on=ends[failed[0].arn].ended if failed and failed[0].arn in ends else None,
         today=sum(execution.started > now - timedelta(days=1) for execution in executions),
     )
 
@@ -192,6 +195,8 @@ class Trainer:
             cooldown=timedelta(seconds=settings.training_cooldown_seconds),
             per_day=settings.max_trainings_per_day,
         )
+        self._failures: dict[str, Failure] = {}
+        self._lowest: dict[int, tuple[str, int]] = {}  # a project's newest execution, fewest annotations seen since
 
     def consider(self, project: int, *, forced: bool = False) -> tuple[Decision, History]:
         """Ask Label Studio and SageMaker how things stand, and start the pipeline if it is time to.
@@ -200,29 +205,50 @@ class Trainer:
             BackendError: one of them cannot be asked, or the project cannot be trained on.
         """
         now = datetime.now(UTC)
-        history = self._history(project, now)
         found = self._source.project(project)
+        config = parse_label_config(found.label_config)  # told from the start, not only at the threshold
+        history = self._lowered(project, self._history(project, now), found.annotations)
         decision = decide(found.annotations, history, self.policy, now=now, forced=forced)
         if decision.action is Action.START:
-            decision = self._start(found, history, now=now, forced=forced)
+            decision = self._start(found, config, history, now=now, forced=forced)
         return decision, history
 
     def _history(self, project: int, now: datetime) -> History:
         executions = self._cloud.executions(project)
-        failed = bool(executions) and executions[0].status in {"Failed", "CompletedWithFailures"}
-        failure = self._cloud.execution_failure(executions[0]) if failed else None
-        return read_history(executions, now=now, failure=failure)
+        failures: dict[str, Failure] = {}
+        for execution in executions:
+            if execution.used_up:
+                break
+            if execution.failed:
+                failures[execution.arn] = failure = self._failure(execution, again=execution is executions[0])
+                if failure.refused:
+                    break
+        return read_history(executions, now=now, failures=failures)
 
-    def _start(self, project: Project, history: History, *, now: datetime, forced: bool) -> Decision:
+    def _failure(self, execution: Execution, *, again: bool) -> Failure:
+        """How it ended is asked for once; for the newest *again*, which somebody may have retried."""
+        if again or execution.arn not in self._failures:
+            self._failures[execution.arn] = self._cloud.execution_failure(execution)
+        return self._failures[execution.arn]
+
+    def _lowered(self, project: int, history: History, annotations: int) -> History:
+        """Annotations that were trained on and deleted since are not to be made up for before the next training."""
+        newest, lowest = self._lowest.get(project, (history.newest, annotations))
+        lowest = min(lowest, annotations) if newest == history.newest else annotations
+        self._lowest[project] = (history.newest, lowest)
+        return replace(history, last_trained=min(history.last_trained, lowest))
+
+    def _start(
+        self, project: Project, config: LabelConfig, history: History, *, now: datetime, forced: bool
+    ) -> Decision:
         """The count is taken anew from the export, which is what will be trained on."""
-        config = parse_label_config(project.label_config)
         selection = select_annotations(self._source.annotated_tasks(project.id), config)
         decision = decide(selection.annotations, history, self.policy, now=now, forced=forced)
         if decision.action is not Action.START:
             return decision
         keys = self._images.keys(project.id, selection)
         usable = [task for task in selection.tasks if task.image in keys]
-        if len(usable) < 2 or not any(task.polygons for task in usable):
+        if len(usable) < 2 or not any(task.shows_something for task in usable):
             reason = f"wanted two images and a polygon at least, found {len(usable)} usable images; " + (
                 "; ".join(selection.skipped[:3]) or "label more"
             )
@@ -231,13 +257,10 @@ class Trainer:
             selection, project=project.id, labels=config.labels, bucket=self._settings.s3_bucket, keys=keys
         )
         arn = self._run(project.id, selection, snapshot, history)
-        logger.info(
-            "project %s: started %s with %s annotations (%s left out)",
-            project.id,
-            arn,
-            selection.annotations,
-            len(selection.skipped),
-        )
+        logger.info("project %s: started %s with %s annotations", project.id, arn, selection.annotations)
+        if selection.skipped:
+            shown = "; ".join(selection.skipped[:_SHOWN])
+            logger.warning("project %s: %s not trained on: %s", project.id, len(selection.skipped), shown)
         return decision
 
     def _run(self, project: int, selection: Selection, snapshot: Snapshot, history: History) -> str:

@@ -219,10 +219,10 @@ class FakeStudio:
         self._check()
         return list(self.tasks)
 
-    def waiting_tasks(self, project: int, model_version: str) -> Iterator[list[dict[str, Any]]]:
+    def waiting_tasks(self, project: int, model_version: str, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
         self._check()
         done = {each.task for each in self.stored if each.model_version == model_version}
-        yield [task for task in self.waiting if task["id"] not in done]
+        yield [task for task in self.waiting if task["id"] > after and task["id"] not in done]
 
     def store_predictions(self, project: int, predictions: Sequence[Prediction]) -> None:
         self._check()

@@ -135,4 +135,4 @@ def test_setup_predict_and_webhook_work_in_the_packages_own_server(hosted: httpx
 
     heard = hosted.post("/webhook", json=recorded("webhook_START_TRAINING"))
     assert heard.status_code == 201
-    assert "AWS cannot be reached" in eventually(tmp_path / "projects.json", "problem")
+    assert "cannot be reached" in eventually(tmp_path / "projects.json", "problem")

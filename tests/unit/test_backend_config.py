@@ -131,6 +131,8 @@ def test_every_setting_can_be_given_by_its_name_in_upper_case(env: dict[str, str
         "MAX_BODY_MB": "3",
         "BASIC_AUTH_USER": "x",
         "BASIC_AUTH_PASS": "x",
+        "PORT": "3000",
+        "WORKERS": "3",
         "THREADS": "3",
         "LOG_LEVEL": "debug",
     }

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from backend.dataset import FEW_IMAGES, Selection, Snapshot, build_snapshot, select_annotations, split_tasks
-from backend.regions import parse_label_config
+from backend.regions import IGNORE, parse_label_config
 from tests.fakes import BIRDS, LABELS, annotated_task, recorded, region
 
 CONFIG = parse_label_config(BIRDS)
@@ -73,8 +73,10 @@ def test_a_task_without_image_is_left_out_and_named(data: object):
 def test_a_region_that_cannot_be_used_is_named_with_its_task():
     selection = select_annotations([task(annotation(1, result=[region(), region("Tail")]))], CONFIG)
 
-    assert len(selection.tasks[0].polygons) == 1
-    assert selection.skipped == ("task 7: label 'Tail' is not in the labeling interface",)
+    assert [each.class_id for each in selection.tasks[0].polygons] == [1, IGNORE]
+    assert selection.skipped == (
+        "task 7: label 'Tail' is not in the labeling interface: what the polygon covers is ignored",
+    )
 
 
 @given(TASK_IDS)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import pytest
 from backend import deployer as module
 from backend.aws import Endpoint, ModelPackage
 from backend.deployer import Deployer
-from backend.errors import AwsError, ImageError, LabelStudioError
-from backend.label_studio import MlBackend
+from backend.errors import AwsError, ImageAwayError, ImageError, LabelConfigError, LabelStudioError
+from backend.label_studio import MlBackend, Prediction
 from backend.predictor import Outcome
 from backend.state import ProjectState, StateFile
 from tests import fakes
@@ -267,6 +267,163 @@ def test_predicting_what_waits_ends_after_its_time_and_goes_on_at_the_next_look(
     deployer.reconcile(3)
 
     assert len(studio.stored) > first
+
+
+def away(*numbers: int) -> Callable[[Mapping[str, Any], ProjectState], Outcome]:
+    """Outcomes where the images of the tasks *numbers* cannot be had."""
+
+    def outcome(task: Mapping[str, Any], state: ProjectState) -> Outcome:
+        return Outcome({}, ImageAwayError("away")) if task["id"] in numbers else predicted(task, state)
+
+    return outcome
+
+
+@pytest.fixture
+def one_batch_a_look(cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if every batch took all the time that a look has."""
+    cloud.served = Endpoint("InService", 1)
+    monkeypatch.setattr(module, "PREFETCH_SECONDS", -1.0)
+
+
+@pytest.mark.usefixtures("one_batch_a_look")
+def test_tasks_whose_images_are_away_do_not_keep_the_others_waiting(
+    deployer: Deployer, studio: FakeStudio, predictor: FakePredictor
+):
+    predictor.outcome = away(*range(1, 21))
+
+    for _ in range(3):
+        deployer.reconcile(3)
+
+    assert predictor.asked == list(range(1, 51))
+    assert [each.task for each in studio.stored] == list(range(21, 51))
+
+
+@pytest.mark.usefixtures("one_batch_a_look")
+def test_tasks_that_failed_are_asked_again_after_all_others(
+    deployer: Deployer, studio: FakeStudio, predictor: FakePredictor, states: StateFile
+):
+    predictor.outcome = away(1, 2)
+    for _ in range(4):
+        deployer.reconcile(3)
+    predictor.asked.clear()
+    predictor.outcome = predicted
+
+    for _ in range(2):
+        deployer.reconcile(3)
+
+    assert predictor.asked == [1, 2]
+    assert len(studio.stored) == 50
+
+
+@pytest.mark.usefixtures("one_batch_a_look")
+def test_tasks_that_come_meanwhile_do_not_bring_the_walk_back_to_its_start(
+    deployer: Deployer, predictor: FakePredictor, studio: FakeStudio, states: StateFile
+):
+    predictor.outcome = away(*range(1, 21))
+
+    for now in range(1, 5):
+        deployer.reconcile(3)
+        studio.waiting.append({"id": 50 + now, "data": {"image": "/a.jpg"}})
+        states.update(3, prefetched="", tasks_changed=float(now))
+
+    assert predictor.asked == list(range(1, 54))
+
+
+def test_a_changed_labeling_interface_has_all_waiting_tasks_looked_at_again(
+    deployer: Deployer, cloud: FakeCloud, predictor: FakePredictor, states: StateFile, monkeypatch: pytest.MonkeyPatch
+):
+    def unlike(task: Mapping[str, Any], state: ProjectState) -> Outcome:
+        return Outcome({}, LabelConfigError("no label in common"))
+
+    cloud.served, predictor.outcome = Endpoint("InService", 1), unlike
+    monkeypatch.setattr(module, "PREFETCH_SECONDS", -1.0)
+    deployer.reconcile(3)  # the first twenty
+    states.update(3, prefetched="", tasks_changed=1.0)
+    predictor.outcome = predicted
+    monkeypatch.setattr(module, "PREFETCH_SECONDS", 60.0)
+    deployer.reconcile(3)  # the others
+
+    deployer.reconcile(3)
+
+    assert predictor.asked == [*range(1, 51), *range(1, 21)]
+    assert states.get(3).prefetched == "birds v1"
+
+
+def test_a_change_while_the_last_tasks_are_predicted_is_not_lost(
+    deployer: Deployer, cloud: FakeCloud, predictor: FakePredictor, states: StateFile
+):
+    def outcome(task: Mapping[str, Any], state: ProjectState) -> Outcome:
+        states.update(3, prefetched="", tasks_changed=1.0)
+        return predicted(task, state)
+
+    cloud.served, predictor.outcome = Endpoint("InService", 1), outcome
+    deployer.reconcile(3)
+    assert states.get(3).prefetched == ""
+
+    deployer.reconcile(3)
+
+    assert states.get(3).prefetched == "birds v1"
+
+
+def test_what_fails_again_and_again_is_left_until_something_changes(
+    deployer: Deployer, cloud: FakeCloud, predictor: FakePredictor, states: StateFile, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.0)
+    cloud.served, predictor.outcome = Endpoint("InService", 1), away(7)
+
+    for _ in range(50):
+        deployer.reconcile(3)
+
+    assert predictor.asked.count(7) == module.PASSES
+    states.update(3, prefetched="", tasks_changed=1.0)
+    deployer.reconcile(3)
+    assert predictor.asked.count(7) == module.PASSES + 1
+
+
+def test_the_pause_before_another_pass_doubles(cloud: FakeCloud):
+    walk, pauses = module.Walk("birds v1", 0.0), []
+    more = True
+    while more:
+        walk.clean = False
+        now = time.monotonic()
+        more = walk.end_pass()
+        pauses.append(round(walk.resume - now))
+
+    assert pauses == [0, 60, 180, 420, 900, 1860, 3780, 7620]
+
+
+def test_during_a_pause_nothing_is_asked_for(deployer: Deployer, cloud: FakeCloud, predictor: FakePredictor):
+    cloud.served, predictor.outcome = Endpoint("InService", 1), away(7)
+
+    for _ in range(5):
+        deployer.reconcile(3)
+
+    assert predictor.asked.count(7) == 2
+
+
+def test_predictions_that_label_studio_refuses_do_not_keep_the_others_waiting(
+    tmp_path: Path, cloud: FakeCloud, states: StateFile
+):
+    class Refusing(FakeStudio):
+        """Takes no prediction of task 7."""
+
+        def store_predictions(self, project: int, predictions: Sequence[Prediction]) -> None:
+            if 7 in {each.task for each in predictions}:
+                raise LabelStudioError("refused")
+            super().store_predictions(project, predictions)
+
+    studio = Refusing(waiting=[{"id": number, "data": {}} for number in range(1, 51)])
+    cloud.served = Endpoint("InService", 1)
+    deployer = Deployer(
+        fakes.settings(tmp_path), cloud=cloud, studio=studio, predictor=FakePredictor(predicted), states=states
+    )
+    with pytest.raises(LabelStudioError, match="refused"):
+        deployer.reconcile(3)
+
+    deployer.reconcile(3)
+
+    assert [each.task for each in studio.stored] == list(range(21, 51))
+    assert states.get(3).prefetched == ""
 
 
 def test_no_batch_gets_more_time_than_the_look_has(

@@ -21,9 +21,16 @@ from tests.fakes import BIRDS, FakeCloud, FakeStudio, annotated_task, encoded, p
 ORIENTATION = 0x0112
 
 
+def picture() -> bytes:
+    """A small PNG."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 3), "red").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 @pytest.fixture
 def cloud() -> FakeCloud:
-    return FakeCloud(objects={("birds", "a b.jpg"): b"own", ("other", "é#1?.jpg"): b"another"})
+    return FakeCloud(objects={("birds", "a b.jpg"): b"own", ("other", "é#1?.jpg"): picture()})
 
 
 @pytest.fixture
@@ -40,7 +47,7 @@ def images(tmp_path: Path, cloud: FakeCloud, studio: FakeStudio) -> Images:
     ("reference", "body"),
     [
         pytest.param("s3://birds/a b.jpg", b"own", id="s3"),
-        pytest.param("s3://other/é#1?.jpg", b"another", id="s3 with a key that is no URL"),
+        pytest.param("s3://other/é#1?.jpg", picture(), id="s3 with a key that is no URL"),
         pytest.param("/data/upload/3/x.jpg", b"upload", id="upload"),
         pytest.param("http://labelstudio.example.com:8080/data/upload/3/x.jpg", b"upload", id="upload with its host"),
         pytest.param("data:image/png;base64,aGVsbG8=", b"hello", id="data"),
@@ -100,7 +107,7 @@ def test_images_in_the_bucket_are_used_in_place_and_others_are_copied_once(image
     assert images.keys(3, selection) == first
     assert first["s3://birds/a b.jpg"] == "a b.jpg"
     assert first["s3://other/é#1?.jpg"].startswith("ls/projects/3/images/")
-    assert cloud.objects["birds", first["s3://other/é#1?.jpg"]] == b"another"
+    assert cloud.objects["birds", first["s3://other/é#1?.jpg"]] == picture()
 
 
 @pytest.mark.parametrize("missing", ["s3://birds/gone.jpg", "/data/upload/3/gone.jpg"])
@@ -113,6 +120,39 @@ def test_a_missing_image_is_left_out_of_training_and_named(
 
     assert list(keys) == ["s3://birds/a b.jpg"]
     assert "task 2 is left out of training" in caplog.text
+
+
+def test_what_is_no_image_is_not_kept_as_one(images: Images, cloud: FakeCloud, studio: FakeStudio):
+    studio.files["/data/upload/3/x.jpg"] = b"<html>please log in</html>"
+
+    keys = images.keys(
+        3, select_annotations([annotated_task(1, image="/data/upload/3/x.jpg")], parse_label_config(BIRDS))
+    )
+
+    assert keys == {}
+    assert [bucket for bucket, key in cloud.objects if "projects" in key] == []
+
+
+def test_an_image_whose_server_is_away_is_waited_for_but_not_for_ever(
+    images: Images, studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+):
+    selection = select_annotations([annotated_task(1, image="/data/upload/3/x.jpg")], parse_label_config(BIRDS))
+    studio.error = LabelStudioError("Label Studio is away")
+
+    with pytest.raises(ImageAwayError, match="training waits for the image of task 1"):
+        images.keys(3, selection)
+    monkeypatch.setattr("backend.images.PATIENCE_SECONDS", 0.0)
+    assert images.keys(3, selection) == {}
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/users", "/data/../api/users", "/user/account", "http://labelstudio.example.com:8080/api/x"]
+)
+def test_label_studio_is_asked_for_files_alone(images: Images, studio: FakeStudio, path: str):
+    studio.files[path] = b"secret"
+
+    with pytest.raises(ImageError):
+        images.fetch(path, task=1)
 
 
 def test_while_s3_is_away_no_image_is_left_out(images: Images, cloud: FakeCloud):

@@ -65,6 +65,36 @@ def test_an_upload_is_fetched_with_the_token(server: Server, studio: LabelStudio
     assert server.requests == [("/data/upload/3/a%20b.jpg", "Token 0123456789abcdef0123456789abcdef01234567")]
 
 
+@pytest.mark.parametrize(
+    ("connected", "found"),
+    [
+        pytest.param("http://backend:9090", True, id="ours"),
+        pytest.param("http://user:pass@backend:9090/", True, id="ours, with a password in its address"),
+        pytest.param("http://sam:9090", False, id="somebody else's"),
+        pytest.param("http://backend:9091", False, id="another port"),
+        pytest.param("http://backend:9090/other", False, id="another path"),
+    ],
+)
+def test_only_the_backend_at_our_own_address_is_taken_as_ours(
+    server: Server, studio: LabelStudio, connected: str, found: bool
+):
+    row = {"id": 5, "url": connected, "title": "Birds", "project": 3, "state": "CO"}
+    server.answer = lambda _path: (200, json.dumps([row]).encode(), {})
+
+    assert (studio.ml_backend(3, "http://backend:9090") is not None) is found
+    assert studio.ml_backend(3, "") is None
+
+
+def test_an_error_shows_neither_a_signature_nor_a_password(server: Server):
+    server.answer = lambda _path: (404, b"", {})
+
+    with pytest.raises(ImageError) as caught:
+        download(f"http://me:secret@127.0.0.1:{server.server_port}/a.jpg?X-Amz-Signature=secret", limit=10)
+
+    assert "secret" not in str(caught.value)
+    assert "a.jpg: 404" in str(caught.value)
+
+
 def test_a_cloud_address_is_resolved_by_label_studio(server: Server, studio: LabelStudio):
     server.answer = lambda _path: (200, b"photo", {})
 

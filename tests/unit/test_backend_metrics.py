@@ -1,9 +1,5 @@
 """What /metrics tells."""
 
-from pathlib import Path
-
-import pytest
-
 from backend.metrics import Metrics
 from backend.trainer import Action, Decision
 
@@ -25,11 +21,3 @@ def test_two_apps_in_a_process_count_apart():
 
     assert b'label_studio_events_total{action="START_TRAINING"} 1.0' in first.render()
     assert b"START_TRAINING" not in second.render()
-
-
-def test_with_several_workers_the_shared_numbers_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    metrics = Metrics()
-    metrics.events.labels("START_TRAINING").inc()  # this process began without sharing
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-
-    assert metrics.render() == b""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backend.errors import RequestError
-from backend.model import NO_MODEL, SageMakerSegmentation, Service
+from backend.model import NEW_TO_PREDICT, NO_MODEL, SageMakerSegmentation, Service
 from backend.predictor import Outcome
 from backend.state import StateFile
 from backend.trainer import Policy
@@ -86,7 +86,7 @@ def test_every_recorded_event_wakes_its_project(
 
     answer = model().fit(action, body)
 
-    assert background.woken == [(body["project"]["id"], action == "START_TRAINING", action == "TASKS_CREATED")]
+    assert background.woken == [(body["project"]["id"], action == "START_TRAINING", action in NEW_TO_PREDICT)]
     assert answer["annotations"] == body["project"]["total_annotations_number"]
 
 

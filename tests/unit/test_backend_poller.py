@@ -201,12 +201,13 @@ def test_a_training_asked_for_is_given_up_after_ten_minutes(
     assert len(trainer.asked) == asked
 
 
-def test_new_tasks_are_to_be_predicted_as_well(poller: Callable[..., Poller], states: StateFile, trainer: FakeTrainer):
+def test_what_is_new_is_to_be_predicted_as_well(poller: Callable[..., Poller], states: StateFile):
     states.update(3, prefetched="birds v1")
 
     poller().wake(3, tasks_changed=True)
 
     eventually(lambda: states.get(3).prefetched == "")
+    assert states.get(3).tasks_changed == pytest.approx(time.time(), abs=60)
 
 
 def test_a_fault_in_one_project_harms_no_other(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from backend.errors import LabelConfigError
 from backend.masks import Polygon
-from backend.regions import LabelConfig, parse_label_config, polygons_to_regions, read_regions
+from backend.regions import IGNORE, LabelConfig, parse_label_config, polygons_to_regions, read_regions
 from tests.fakes import BIRDS, LABELS, recorded, recorded_names, region
 
 CONFIG = parse_label_config(BIRDS)
@@ -107,9 +107,7 @@ def test_every_recorded_annotation_is_read_without_loss(name: str):
         pytest.param(region(type="brushlabels"), "not a polygon", id="a brush"),
         pytest.param(5, "not a polygon", id="not an object"),
         pytest.param(region(from_name="other"), "drawn with another tool", id="another control"),
-        pytest.param(region("Tail"), "label 'Tail' is not in the labeling interface", id="a label that was removed"),
-        pytest.param(region(value={"points": [[1, 1], [2, 2], [1, 3]]}), "no label", id="no label"),
-        pytest.param(region(value=None), "no label", id="no value"),
+        pytest.param(region(value=None), "three points", id="no value"),
         pytest.param(region(points=[[1, 1], [2, 2]]), "three points", id="two points"),
         pytest.param(region(points=[[1, 1], [1, 1], [2, 2], [1, 1]]), "three points", id="two distinct points"),
         pytest.param(region(points=[[1, 1], [2, 2], ["3", 4]]), "three points", id="text for a number"),
@@ -125,6 +123,20 @@ def test_a_region_that_cannot_be_used_is_dropped_with_its_reason(wrong: object, 
     assert len(polygons) == 1
     assert len(dropped) == 1
     assert reason in dropped[0]
+
+
+@pytest.mark.parametrize(
+    ("unknown", "reason"),
+    [
+        pytest.param(region("Tail"), "label 'Tail' is not in the labeling interface", id="a label that was removed"),
+        pytest.param(region(value={"points": [[1, 1], [2, 2], [1, 3]]}), "no label", id="no label"),
+    ],
+)
+def test_what_a_polygon_without_a_known_label_covers_is_ignored_not_background(unknown: object, reason: str):
+    polygons, reasons = read_regions([unknown], CONFIG)
+
+    assert [each.class_id for each in polygons] == [IGNORE]
+    assert reason in reasons[0]
 
 
 def test_points_outside_are_moved_to_the_images_edge():

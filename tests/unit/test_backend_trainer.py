@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.aws import Execution, ModelPackage
+from backend.aws import Execution, Failure, ModelPackage
 from backend.errors import AwsError, BackendError, LabelConfigError, LabelStudioError
 from backend.trainer import ATTEMPTS, Action, Decision, History, Policy, Trainer, decide, execution_token, read_history
 from tests import fakes
@@ -144,6 +144,34 @@ def executions(*statuses: str, annotations: Sequence[int] = (48, 32, 16)) -> lis
 )
 def test_the_history_is_what_the_executions_say(statuses: list[str], history: History):
     assert read_history(executions(*statuses), now=NOW) == history
+
+
+def test_annotations_that_were_trained_on_and_deleted_need_not_be_made_up_for(
+    trainer: Trainer, cloud: FakeCloud, studio: FakeStudio
+):
+    trainer.consider(3)
+    cloud.finish("Succeeded")
+    studio.count = 6
+
+    assert trainer.consider(3)[0].train_at == 22
+    studio.count = 21
+    assert trainer.consider(3)[0].train_at == 22
+
+
+def test_an_older_refusal_is_no_failure():
+    failed, refused = executions("Failed", "Failed")
+    ends = {failed.arn: Failure(NOW), refused.arn: Failure(NOW, refused=True)}
+
+    history = read_history([failed, refused], now=NOW, failures=ends)
+
+    assert (history.failures, history.last_trained, history.refused) == (1, refused.annotations, False)
+
+
+def test_an_interface_that_cannot_be_trained_on_is_told_long_before_the_threshold(trainer: Trainer, studio: FakeStudio):
+    studio.count, studio.label_config = 1, "<View/>"
+
+    with pytest.raises(LabelConfigError, match="PolygonLabels"):
+        trainer.consider(3)
 
 
 def test_a_refused_model_uses_its_annotations_up(trainer: Trainer, cloud: FakeCloud, studio: FakeStudio):

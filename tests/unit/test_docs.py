@@ -12,7 +12,7 @@ from backend.errors import SettingsError
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-GUNICORN = {"PORT", "BIND_ADDRESS", "WORKERS"}
+GUNICORN = {"BIND_ADDRESS"}
 
 
 class Recorder(Mapping[str, str]):

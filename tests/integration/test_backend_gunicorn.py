@@ -1,0 +1,99 @@
+"""The service as it is run: under gunicorn, with several workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import requests
+
+from tests.integration.services import end, free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-m", "gunicorn", "backend.app:create_app()"]
+
+
+def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """Everything that must be set; nothing that it leads to is there."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PROMETHEUS_"))}
+    return {
+        **kept,
+        "LABEL_STUDIO_URL": "http://127.0.0.1:9",
+        "LABEL_STUDIO_API_KEY": "0" * 40,
+        "S3_BUCKET": "birds",
+        "SAGEMAKER_ROLE_ARN": "arn:aws:iam::123456789012:role/demo",
+        "MODEL_DIR": str(folder),
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        **{f"AWS_ENDPOINT_URL_{name}": "http://127.0.0.1:9" for name in ("S3", "SAGEMAKER", "SAGEMAKER_RUNTIME")},
+        **settings,
+    }
+
+
+@contextmanager
+def running(folder: Path, **settings: str) -> Iterator[str]:
+    """The address of a running service."""
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    with (folder / "gunicorn.log").open("wb") as log:
+        process = subprocess.Popen(
+            COMMAND,
+            cwd=ROOT,
+            env=environment(folder, {"PORT": str(port), **settings}),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_until_up(url)
+        yield url
+    finally:
+        end(process)
+
+
+def wait_until_up(url: str) -> None:
+    for _ in range(200):
+        try:
+            requests.get(f"{url}/livez", timeout=2).raise_for_status()
+        except requests.RequestException:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("the service did not start")
+
+
+def test_the_metrics_are_those_of_all_workers(tmp_path: Path):
+    body = {"action": "ANNOTATION_CREATED", "project": {"id": 3, "total_annotations_number": 2}}
+    with running(tmp_path, WORKERS="2") as url:
+        for _ in range(20):
+            assert requests.post(f"{url}/webhook", json=body, timeout=5).status_code == 201
+        answers = [requests.get(f"{url}/metrics", timeout=5).text for _ in range(6)]
+
+    assert all('label_studio_events_total{action="ANNOTATION_CREATED"} 20.0' in each for each in answers)
+
+
+def test_everything_that_is_wrong_is_told_at_once_and_without_a_traceback(tmp_path: Path):
+    wrong = {"WORKERS": "two", "THREADS": "many", "S3_BUCKET": "s3://birds", "LABEL_STUDIO_URL": "localhost"}
+    process = subprocess.run(
+        COMMAND,
+        cwd=ROOT,
+        env=environment(tmp_path, {**wrong, "PORT": str(free_ports(1)[0])}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert process.returncode != 0
+    assert all(name in process.stderr for name in wrong)
+    assert "Traceback" not in process.stderr

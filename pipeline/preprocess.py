@@ -12,13 +12,15 @@ and writes, for each task of a split (train or validation),
     output/<split>_annotation/<task>.png        class ids, of the same size
     output/report/dataset.json                  the figures that the training step takes from here
 
-A task that cannot be used is skipped and named in the report. The job fails, with one sentence in
-$SAGEMAKER_BASE_DIR/output/message, when no image is left to train on or to validate with.
+A task that cannot be used is skipped and named in the report. If that leaves a split empty, one task of the other moves
+there, and is named too. The job fails, with one sentence in $SAGEMAKER_BASE_DIR/output/message, when fewer than two
+images are left: one to train on and one to validate with.
 """
 
 from __future__ import annotations
 
 import colorsys
+import hashlib
 import json
 import logging
 import os
@@ -27,7 +29,7 @@ import sys
 import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,11 +95,15 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a task: the pixels of each class id (256 counts), or the reason why it was skipped."""
+    """What became of a task: the pixels of each class id (256 counts), or the reason why it was skipped.
+
+    `split` is where its files lie, `moved` whether that is another split than the snapshot's.
+    """
 
     task: str
     split: str = ""
     reason: str = ""
+    moved: bool = False
     dropped_polygons: int = 0
     class_pixels: tuple[int, ...] = ()
 
@@ -282,7 +288,7 @@ def _outcome(number: int, line: str, folders: Folders, *, num_classes: int, max_
 
 
 def preprocess(folders: Folders, *, max_side: int) -> dict[str, Any]:
-    """Write the channels and the report; return the report. PreprocessError if a split would be empty."""
+    """Write the channels and the report; return the report. PreprocessError if fewer than two images can be used."""
     dataset, lines = _read_snapshot(folders.dataset)
     num_classes = len(dataset["labels"]) + 1
     for name in (*SPLITS, *(f"{split}_annotation" for split in SPLITS), "report"):
@@ -293,7 +299,9 @@ def preprocess(folders: Folders, *, max_side: int) -> dict[str, Any]:
             pool.submit(_outcome, number, line, folders, num_classes=num_classes, max_side=max_side)
             for number, line in enumerate(lines, start=1)
         ]
-        report = make_report(dataset, [job.result() for job in jobs])
+        outcomes = [job.result() for job in jobs]
+    moved = fill_empty_split(outcomes, folders.output)
+    report = make_report(dataset, moved)
     (folders.output / "report/dataset.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
     _check_splits(report)
     return report
@@ -324,18 +332,46 @@ def make_report(dataset: dict[str, Any], outcomes: Sequence[Outcome]) -> dict[st
         "mini_batch_size": min(MINI_BATCH_SIZE, samples["train"]),
         "labels": labels,
         "skipped": [{"task": outcome.task, "reason": outcome.reason} for outcome in outcomes if outcome.reason],
+        "moved": [{"task": outcome.task, "to": outcome.split} for outcome in outcomes if outcome.moved],
         "dropped_polygons": sum(outcome.dropped_polygons for outcome in outcomes),
         "class_pixels": dict(zip(["background", *labels], pixels.tolist(), strict=False)),
         "dataset": dataset.get("sha256", ""),
     }
 
 
+def fill_empty_split(outcomes: Sequence[Outcome], output: Path) -> list[Outcome]:
+    """The outcomes; if broken images left a split empty, one task of the other moves there, files and all.
+
+    The backend gives the lowest places to validation, so its lowest task is the one that would validate next, and its
+    highest the one that would be trained on next.
+    """
+    ranked = sorted((outcome for outcome in outcomes if not outcome.reason), key=lambda outcome: _place(outcome.task))
+    empty = [split for split in SPLITS if split not in {outcome.split for outcome in ranked}]
+    if len(ranked) < 2 or not empty:
+        return list(outcomes)
+    (split,) = empty
+    chosen = ranked[0] if split == "validation" else ranked[-1]
+    for folder, name in (("", f"{chosen.task}.jpg"), ("_annotation", f"{chosen.task}.png")):
+        (output / f"{chosen.split}{folder}" / name).replace(output / f"{split}{folder}" / name)
+    logger.warning("there was no usable %s image: task %s moves there", split, chosen.task)
+    return [replace(each, split=split, moved=True) if each is chosen else each for each in outcomes]
+
+
+def _place(task: str) -> bytes:
+    """What tasks are ranked by when they are split; backend/dataset.py has the same rule."""
+    return hashlib.sha256(f"task {task}".encode()).digest()
+
+
 def _check_splits(report: dict[str, Any]) -> None:
-    for split, key in zip(SPLITS, ("num_training_samples", "num_validation_samples"), strict=True):
-        if report[key] == 0:
-            skipped = report["skipped"]
-            first = f"; the first: task {skipped[0]['task']}, {skipped[0]['reason']}" if skipped else ""
-            raise PreprocessError(f"There is no usable {split} image ({len(skipped)} tasks were skipped{first})")
+    usable = report["num_training_samples"] + report["num_validation_samples"]
+    if usable >= 2:
+        return
+    skipped = report["skipped"]
+    first = f"; the first: task {skipped[0]['task']}, {skipped[0]['reason']}" if skipped else ""
+    raise PreprocessError(
+        "At least two usable images are needed, one to train on and one to validate with; "
+        f"there are {usable} ({len(skipped)} tasks were skipped{first})"
+    )
 
 
 def image_side(text: str) -> int:

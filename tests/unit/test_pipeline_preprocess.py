@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from backend.dataset import _position
 from pipeline import preprocess
 from pipeline.preprocess import IGNORE, Folders, PreprocessError, TaskError, image_side, load_image, main, parse_task
 
@@ -95,6 +96,7 @@ def test_the_report_says_what_training_needs(job: Job):
         "mini_batch_size": 3,
         "labels": LABELS,
         "skipped": [],
+        "moved": [],
         "dropped_polygons": 0,
         "class_pixels": {"background": 4 * 800 - 3 * 200, "Beak": 0, "Head": 600},
         "dataset": "ab12",
@@ -286,14 +288,42 @@ def test_the_palette_tells_classes_apart(job: Job):
     assert colours[0] == (0, 0, 0)
 
 
-def no_training(job: Job) -> None:
+@pytest.mark.parametrize(
+    ("usable", "broken", "to"),
+    [
+        pytest.param("train", "validation", "validation", id="both-validation-images-are-broken"),
+        pytest.param("validation", "train", "train", id="all-training-images-are-broken"),
+    ],
+)
+def test_an_empty_split_takes_one_task_of_the_other(job: Job, usable: str, broken: str, to: str):
+    job.add_image("a.jpg")
+    tasks = range(1, 6)
+    job.write([*(row(task, split=usable) for task in tasks), *(row(task, "no.jpg", broken) for task in (6, 7))])
+    assert main(job.base) == 0
+    chosen = (min if to == "validation" else max)(tasks, key=_position)
+    report = job.report()
+    assert report["moved"] == [{"task": str(chosen), "to": to}]
+    assert report[f"num_{'training' if to == 'train' else to}_samples"] == 1
+    assert report["num_training_samples"] + report["num_validation_samples"] == 5
+    assert report["mini_batch_size"] == min(4, report["num_training_samples"])
+    assert len(report["skipped"]) == 2
+    assert (job.mask(to, chosen) == 2).any()
+    assert job.image(to, chosen)
+    for split in ("train", "validation"):
+        names = {path.stem for path in (job.folders.output / split).iterdir()}
+        masks = {path.stem for path in (job.folders.output / f"{split}_annotation").iterdir()}
+        assert names == masks == {str(task) for task in tasks if (task == chosen) == (split == to)}
+
+
+def test_a_split_that_lost_some_images_but_not_all_stays_as_it_is(job: Job):
+    good_job(job, row(3), row(4, "no.jpg", "validation"))
+    assert main(job.base) == 0
+    assert job.report()["moved"] == []
+
+
+def one_usable(job: Job) -> None:
     job.add_image("a.jpg")
     job.write([row(1, "missing.jpg"), row(2, split="validation")])
-
-
-def no_validation(job: Job) -> None:
-    job.add_image("a.jpg")
-    job.write([row(1), row(2)])
 
 
 def no_tasks(job: Job) -> None:
@@ -308,12 +338,12 @@ def no_labels(job: Job) -> None:
     ("prepare", "sentence"),
     [
         pytest.param(
-            no_training,
-            "There is no usable train image (1 tasks were skipped; the first: task 1, the image is missing)",
-            id="no-training-images",
+            one_usable,
+            "At least two usable images are needed, one to train on and one to validate with; "
+            "there are 1 (1 tasks were skipped; the first: task 1, the image is missing)",
+            id="one-usable-image",
         ),
-        pytest.param(no_validation, "There is no usable validation image (0 tasks were skipped)", id="no-validation"),
-        pytest.param(no_tasks, "There is no usable train image (0 tasks were skipped)", id="no-tasks"),
+        pytest.param(no_tasks, "At least two usable images are needed", id="no-tasks"),
         pytest.param(no_labels, "dataset.json must list 1 to 253 labels, it has []", id="no-labels"),
         pytest.param(lambda job: None, "The dataset snapshot cannot be read", id="no-snapshot"),
     ],

@@ -23,6 +23,7 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 _PAGE = 100
+_VERSIONS_CUT = 500  # characters: Label Studio cuts a task's list of versions there
 _TIMEOUT_S = 30.0
 _DOWNLOAD_S = 60.0  # for a whole file; the limit above is for each of its pieces
 
@@ -135,18 +136,30 @@ class LabelStudio:
         tasks = json.loads(b"".join(chunks))
         return [task for task in tasks if isinstance(task, dict)]
 
-    def waiting_tasks(self, project: int, model_version: str) -> Iterator[list[dict[str, Any]]]:
+    def waiting_tasks(self, project: int, model_version: str, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
         """Pages of the tasks that nobody has annotated and that lack a prediction of *model_version*.
 
-        By the order of their ids, so that it does not matter which of them get a prediction meanwhile.
+        By the order of their ids, from the first one *after*, so that it does not matter which of them get a prediction
+        meanwhile.
         """
-        last = 0
-        while page := self._waiting_page(project, model_version, after=last):
-            yield page
-            last = page[-1]["id"]
+        # Label Studio's filter finds parts of names: for it, whatever has "birds v12" has "birds v1". Where versions
+        # are alike it must let all pass. It stays, since a task tells of its versions only if they are filtered by.
+        alike = any(_contains(each, model_version) for each in self._model_versions(project) - {model_version})
+        without = [] if alike else [model_version]
+        while page := self._waiting_page(project, without, after=after):
+            if lacking := [task for task in page if not _has(task["versions"], model_version)]:
+                yield lacking
+            after = page[-1]["id"]
 
     @_translated
-    def _waiting_page(self, project: int, model_version: str, *, after: int) -> list[dict[str, Any]]:
+    def _model_versions(self, project: int) -> set[str]:
+        """The versions of all predictions in the project; the SDK does not know this call."""
+        url = f"{self._url}/api/projects/{project}/model-versions/"
+        answer = self._http.get(url, headers=self._authorization()).raise_for_status()
+        return {str(each) for each in answer.json()}
+
+    @_translated
+    def _waiting_page(self, project: int, without: list[str], *, after: int) -> list[dict[str, Any]]:
         filters = [
             {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": after},
             {"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0},
@@ -154,14 +167,15 @@ class LabelStudio:
                 "filter": "filter:tasks:predictions_model_versions",
                 "operator": "not_contains",
                 "type": "List",
-                "value": [model_version],
+                "value": without,
             },
         ]
         query = json.dumps({"filters": {"conjunction": "and", "items": filters}, "ordering": ["tasks:id"]})
-        page = self._client.tasks.list(
-            project=project, query=query, resolve_uri=False, include="id,data", page=1, page_size=_PAGE
-        )
-        return [{"id": task.id, "data": task.data or {}} for task in page.items or []]
+        page = self._client.tasks.list(project=project, query=query, resolve_uri=False, page=1, page_size=_PAGE)
+        return [
+            {"id": task.id, "data": task.data or {}, "versions": task.predictions_model_versions or ""}
+            for task in page.items or []
+        ]
 
     @_translated
     def store_predictions(self, project: int, predictions: Sequence[Prediction]) -> None:
@@ -240,6 +254,24 @@ def _same_place(first: str, second: str) -> bool:
     """Whether two addresses lead to the same server and path; a user and password in them make no difference."""
     one, two = httpx.URL(first), httpx.URL(second)
     return (one.host, one.port, one.path.rstrip("/")) == (two.host, two.port, two.path.rstrip("/"))
+
+
+def _contains(version: str, part: str) -> bool:
+    """As Label Studio's filter has it: its SQLite does not heed the case."""
+    return part.casefold() in version.casefold()
+
+
+def _has(versions: str, model_version: str) -> bool:
+    """Whether a task's list of versions has exactly this one.
+
+    A list that was cut off may go on with it: such a task is not predicted twice, but when somebody opens it.
+    """
+    return len(versions) >= _VERSIONS_CUT or _names(model_version) <= _names(versions)
+
+
+def _names(versions: str) -> set[str]:
+    """The names in a comma separated list; PostgreSQL's has spaces after the commas."""
+    return {each.strip() for each in versions.split(",")}
 
 
 def basic_authorization(user: str, password: str) -> str:

@@ -380,7 +380,7 @@ def test_what_fails_again_and_again_is_left_until_something_changes(
     assert predictor.asked.count(7) == module.PASSES + 1
 
 
-def test_the_pause_before_another_pass_doubles(cloud: FakeCloud):
+def test_the_pause_before_another_pass_doubles():
     walk, pauses = module.Walk("birds v1", 0.0), []
     more = True
     while more:

@@ -5,6 +5,7 @@ import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -150,20 +151,33 @@ def test_a_file_that_is_too_large_is_not_read_to_its_end(server: Server):
 
 
 class Tasks:
-    """Label Studio's list of tasks that wait for a prediction, by their ids."""
+    """Label Studio's list of tasks as its filters have it, by the versions of their predictions."""
 
-    def __init__(self, count: int) -> None:
-        self.waiting = list(range(1, count + 1))
+    def __init__(self, versions: dict[int, list[str]], separator: str = ",") -> None:
+        self.versions = versions
+        self.separator = separator
 
     def __call__(self, path: str) -> Answer:
+        if path == "/api/projects/3/model-versions/":
+            return 200, json.dumps({each: 1 for found in self.versions.values() for each in found}).encode(), {}
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(path).query)
         asked = json.loads(query["query"][0])
         assert (query["page"], asked["ordering"]) == (["1"], ["tasks:id"])
-        after = next(each["value"] for each in asked["filters"]["items"] if each["filter"] == "filter:tasks:id")
-        found = [number for number in self.waiting if number > after][: int(query["page_size"][0])]
-        tasks = [{"id": number, "data": {"image": "/a.jpg"}} for number in found]
-        body = {"tasks": tasks, "total": len(self.waiting), "total_annotations": 0, "total_predictions": 0}
+        filters = {each["filter"]: each["value"] for each in asked["filters"]["items"]}
+        found = [task for task in sorted(self.versions) if self._passes(task, filters)]
+        tasks = [self._task(number) for number in found[: int(query["page_size"][0])]]
+        body = {"tasks": tasks, "total": len(found), "total_annotations": 0, "total_predictions": 0}
         return 200, json.dumps(body).encode(), {}
+
+    def _passes(self, task: int, filters: dict[str, Any]) -> bool:
+        """It finds parts of a version's name, whatever the case."""
+        without = filters["filter:tasks:predictions_model_versions"]
+        named = [part for part in without for each in self.versions[task] if part.lower() in each.lower()]
+        return task > filters["filter:tasks:id"] and not named
+
+    def _task(self, number: int) -> dict[str, object]:
+        versions = self.separator.join(self.versions[number])[:500]
+        return {"id": number, "data": {"image": "/a.jpg"}, "predictions_model_versions": versions}
 
 
 @pytest.mark.parametrize("count", [0, 1, 100, 250])
@@ -171,14 +185,55 @@ class Tasks:
 def test_all_waiting_tasks_come_once_whichever_of_them_get_a_prediction(
     server: Server, studio: LabelStudio, count: int, failing: int
 ):
-    server.answer = tasks = Tasks(count)
+    server.answer = tasks = Tasks({number: [] for number in range(1, count + 1)})
     seen: list[int] = []
 
     for page in studio.waiting_tasks(3, "birds v1"):
         seen.extend(task["id"] for task in page)
-        tasks.waiting = [number for number in tasks.waiting if number not in seen or number <= failing]
+        tasks.versions |= {task["id"]: ["birds v1"] for task in page if task["id"] > failing}
 
     assert seen == list(range(1, count + 1))
+
+
+def waiting(studio: LabelStudio, version: str, *, after: int = 0) -> list[int]:
+    return [task["id"] for page in studio.waiting_tasks(3, version, after=after) for task in page]
+
+
+@pytest.mark.parametrize("after", [0, 1, 100, 149, 150])
+def test_waiting_tasks_can_be_had_from_any_on(server: Server, studio: LabelStudio, after: int):
+    server.answer = Tasks({number: [] for number in range(1, 151)})
+
+    assert waiting(studio, "birds v1", after=after) == list(range(after + 1, 151))
+
+
+@pytest.mark.parametrize("separator", [",", ", "], ids=["SQLite", "PostgreSQL"])
+@pytest.mark.parametrize(
+    "other",
+    ["birds v12", "my birds v1", "Birds v1", "birds v1, reviewed"],
+    ids=["longer", "other name", "case", "comma"],
+)
+def test_a_version_is_not_taken_for_another_one_that_contains_it(
+    server: Server, studio: LabelStudio, other: str, separator: str
+):
+    server.answer = Tasks(
+        {1: [other], 2: ["birds v1"], 3: [other, "birds v1"], 4: [], 5: ["x"], 6: ["birds v1", other]}, separator
+    )
+
+    assert waiting(studio, other) == [2, 4, 5]
+    if "," not in other:
+        assert waiting(studio, "birds v1") == [1, 4, 5]
+
+
+def test_pages_on_which_all_tasks_have_the_version_are_passed_over(server: Server, studio: LabelStudio):
+    server.answer = Tasks({number: ["birds v1", "birds v12"] for number in range(1, 251)} | {251: ["birds v12"]})
+
+    assert waiting(studio, "birds v1") == [251]
+
+
+def test_a_task_whose_versions_were_cut_off_is_not_predicted_twice(server: Server, studio: LabelStudio):
+    server.answer = Tasks({1: [f"birds v{number}" for number in range(100, 200)], 2: ["birds v100"]})
+
+    assert waiting(studio, "birds v1") == [2]
 
 
 @pytest.mark.parametrize(

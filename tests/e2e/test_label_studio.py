@@ -125,3 +125,20 @@ def test_tasks_wait_until_they_have_a_prediction_of_this_version(
     # The skipped task has no annotation that counts, so it waits too.
     assert rounds == [annotated[2:]]
     assert labelling.prediction_counts(project)[version] == 4
+
+
+def test_a_version_is_not_taken_for_another_one_that_begins_alike(
+    studio: LabelStudio, project: int, annotated: list[int], request: pytest.FixtureRequest
+):
+    name = request.node.callspec.params["studio"].split()[0]
+    older, newer = f"{name} v1", f"{name} v12"
+
+    def waiting(version: str) -> list[int]:
+        return [task["id"] for page in studio.waiting_tasks(project, version) for task in page]
+
+    studio.store_predictions(project, [Prediction(task, [], 0.5, newer) for task in annotated[2:5]])
+    assert (waiting(older), waiting(newer)) == (annotated[2:], annotated[5:])
+
+    studio.store_predictions(project, [Prediction(task, [], 0.5, older) for task in annotated[4:]])
+    assert (waiting(older), waiting(newer)) == (annotated[2:4], annotated[5:])
+    assert waiting(f"{name} v123") == annotated[2:]

@@ -1,47 +1,68 @@
 # Two commands: `make demo` runs the whole loop on this machine, `make test` runs the tests. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-check test check lint definition lock format clean
+.DELETE_ON_ERROR:
+.PHONY: help install reinstall demo demo-check test check lint definition lock format clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LABEL_STUDIO := .venv-label-studio
 ANNOTATE ?= 1
 IMAGES ?=
 LABELS ?=
-PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+# No warnings of conflicts: label-studio-ml wants a Flask of 2020, and works with the one that is locked.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-conflicts
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-# A stamp is written only when its install ended well, so an install that was cut off is repeated.
+# A stamp is written only when its install ended well, so an install that was cut off is repeated. It names what was
+# installed: if some of that is gone since, the stamps are dropped here, before make looks at them.
+drop_if_incomplete = $(shell test -x $(1)/bin/python && $(1)/bin/python -m demo.installed check $(2) || rm -f $(2))
+ifneq ($(filter-out help clean lock reinstall,$(MAKECMDGOALS)),)
+$(call drop_if_incomplete,$(VENV),$(VENV)/.demo $(VENV)/.dev)
+$(call drop_if_incomplete,$(LABEL_STUDIO),$(LABEL_STUDIO)/.done)
+endif
+
+# An environment that works, in which pip takes no package for installed of which a file is missing.
+define environment
+@test -x $(1)/bin/python && $(1)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(1)
+@$(1)/bin/python -m demo.installed forget
+endef
+
 $(VENV)/.demo: requirements-local.txt requirements-torch.txt
 	@echo "install: the backend and local SageMaker into $(VENV) (a few minutes the first time)"
-	@test -x $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(call environment,$(VENV))
 	@$(PIP_INSTALL) -r requirements-torch.txt
 	@$(PIP_INSTALL) -r requirements-local.txt
 	@$(PIP_INSTALL) --no-deps label-studio-ml==1.0.9
-	@touch $@
+	@$(BIN)/python -m demo.installed list > $@
 
 $(VENV)/.dev: $(VENV)/.demo requirements-dev.txt
 	@echo "install: the test tools into $(VENV) (a few minutes the first time)"
 	@$(PIP_INSTALL) -r requirements-dev.txt
-	@touch $@
+	@$(BIN)/python -m demo.installed list > $@
 
-.venv-label-studio/.done: requirements-label-studio.txt
-	@echo "install: Label Studio into .venv-label-studio (a few minutes the first time)"
-	@test -x .venv-label-studio/bin/python && .venv-label-studio/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv-label-studio
-	@.venv-label-studio/bin/pip install --quiet --disable-pip-version-check -r requirements-label-studio.txt
-	@touch $@
+$(LABEL_STUDIO)/.done: requirements-label-studio.txt
+	@echo "install: Label Studio into $(LABEL_STUDIO) (a few minutes the first time)"
+	$(call environment,$(LABEL_STUDIO))
+	@$(LABEL_STUDIO)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-label-studio.txt
+	@$(LABEL_STUDIO)/bin/python -m demo.installed list > $@
 
-install: $(VENV)/.dev .venv-label-studio/.done  ## Install everything into virtual environments in this folder
+install: $(VENV)/.dev $(LABEL_STUDIO)/.done  ## Install everything into virtual environments in this folder; again to repair them
+	@echo "install: complete"
 
-demo: $(VENV)/.demo .venv-label-studio/.done  ## Run the whole loop here and keep it running (ANNOTATE=0: you label; IMAGES=folder LABELS=a,b: your photos)
+reinstall:  ## Remove the virtual environments and install everything anew
+	rm -rf $(VENV) $(LABEL_STUDIO)
+	@$(MAKE) --no-print-directory install
+
+demo: $(VENV)/.demo $(LABEL_STUDIO)/.done  ## Run the whole loop here and keep it running (ANNOTATE=0: you label; IMAGES=folder LABELS=a,b: your photos)
 	@$(BIN)/python -m demo run --annotate $(ANNOTATE) $(if $(IMAGES),--images "$(IMAGES)") $(if $(LABELS),--labels "$(LABELS)")
 
-demo-check: $(VENV)/.demo .venv-label-studio/.done  ## The same without a person: measures, takes a screenshot, fails if a step fell short
+demo-check: $(VENV)/.demo $(LABEL_STUDIO)/.done  ## The same without a person: measures, takes a screenshot, fails if a step fell short
 	@$(BIN)/python -m demo check
 
-test: $(VENV)/.dev .venv-label-studio/.done  ## Run the tests
+test: $(VENV)/.dev $(LABEL_STUDIO)/.done  ## Run the tests
 	@$(BIN)/python -m pytest --cov
 
 check: lint test  ## What CI checks: code, types, imports, the pipeline's definition, tests

@@ -10,8 +10,9 @@ def main() -> int:
     """Run the command; a half-installed environment is told as a sentence instead of a traceback."""
     try:
         command = importlib.import_module("demo.command")
-    except ModuleNotFoundError as error:
-        print(f"The Python package {error.name} is missing: run `make install` again.", file=sys.stderr)
+    except ImportError as error:
+        advice = "run `make install` again (`make reinstall` if that does not help)"
+        print(f"The installation is not complete ({error}): {advice}.", file=sys.stderr)
         return 1
     return int(command.main(sys.argv[1:]))
 

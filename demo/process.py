@@ -288,5 +288,5 @@ def half_installed_hint(lines: Sequence[str]) -> list[str]:
     """What to do if the log's end speaks of a module or package that is missing."""
     signs = ("ModuleNotFoundError", "ImportError", "No module named", "PackageNotFoundError")
     if any(sign in line for line in lines for sign in signs):
-        return ["The installation is not complete: run `make install` again (remove .venv* if that does not help)."]
+        return ["The installation is not complete: run `make install` again (`make reinstall` if that does not help)."]
     return []

@@ -104,6 +104,14 @@ class Endpoint:
         return self.status in {"InService", "Updating", "SystemUpdating", "RollingBack"}
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint answered; *version* is the model package's that did, None for an endpoint of somebody else's."""
+
+    body: bytes
+    version: int | None = None
+
+
 def _translated(call: Callable[P, R]) -> Callable[P, R]:
     """Botocore's errors do not leave this module."""
 
@@ -355,7 +363,7 @@ class Aws:
         """Begin to serve *package*: a new endpoint, or an *update* of the running one, which answers meanwhile."""
         name = self._versioned_name(project, package)
         self._ensure_model(name, package)
-        self._ensure_endpoint_config(name)
+        self._ensure_endpoint_config(name, package)
         endpoint = self._settings.project_name(project)
         if update:
             self._sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=name)
@@ -381,9 +389,9 @@ class Aws:
             if not _exists_already(error):
                 raise
 
-    def _ensure_endpoint_config(self, name: str) -> None:
+    def _ensure_endpoint_config(self, name: str, package: ModelPackage) -> None:
         variant: ProductionVariantTypeDef = {
-            "VariantName": "AllTraffic",
+            "VariantName": f"v{package.version}",  # every answer names it, so it tells which model it is of
             "ModelName": name,
             "InstanceType": cast("ProductionVariantInstanceTypeType", self._settings.sagemaker_instance_type),
             "InitialInstanceCount": 1,
@@ -395,13 +403,14 @@ class Aws:
                 raise
 
     @_translated
-    def invoke(self, project: int, jpeg: bytes, accept: str) -> bytes:
+    def invoke(self, project: int, jpeg: bytes, accept: str) -> Answer:
         """Send an image to the project's endpoint; the answer is of the media type *accept*."""
         answer = self._runtime.invoke_endpoint(
             EndpointName=self._settings.project_name(project), ContentType="image/jpeg", Accept=accept, Body=jpeg
         )
+        version = re.fullmatch(r"v(\d+)", answer.get("InvokedProductionVariant", ""))
         with contextlib.closing(answer["Body"]) as body:
-            return bytes(body.read())
+            return Answer(bytes(body.read()), int(version[1]) if version else None)
 
 
 def split_s3_uri(uri: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from backend.aws import Answer
 from backend.config import Settings
 from backend.errors import AwsError, BackendError, ImageAwayError, ImageError, LabelConfigError
 from backend.images import UNREADABLE, PreparedImage, prepare_image
@@ -30,7 +31,7 @@ Item = dict[str, object]
 class Inference(Protocol):
     """What predicting needs of AWS."""
 
-    def invoke(self, project: int, jpeg: bytes, accept: str) -> bytes: ...
+    def invoke(self, project: int, jpeg: bytes, accept: str) -> Answer: ...
 
 
 class ImageSource(Protocol):
@@ -122,10 +123,18 @@ class Predictor:
         classes = len(state.labels) + 1
         width, height = image.sent_wh
         if state.labels and 4 * classes * width * height <= MAX_ANSWER_BYTES:
-            answer = self._inference.invoke(state.project, image.jpeg, MEDIA_TYPE)
+            answer = self._invoke(image, state, MEDIA_TYPE)
             return probabilities_to_polygons(decode_probabilities(answer, classes))
-        answer = self._inference.invoke(state.project, image.jpeg, "image/png")
+        answer = self._invoke(image, state, "image/png")
         return mask_to_polygons(_decode_mask(answer))
+
+    def _invoke(self, image: PreparedImage, state: ProjectState, accept: str) -> bytes:
+        """The live model's answer. Right after an update the endpoint answers by a model whose labels may be others."""
+        answer = self._inference.invoke(state.project, image.jpeg, accept)
+        version = state.live if answer.version is None else self._settings.model_version(answer.version)
+        if version != state.live:
+            raise AwsError(f"wanted an answer of {state.live}, got one of {version}: the endpoint is being updated")
+        return answer.body
 
 
 def _label_mismatch(config: LabelConfig, state: ProjectState) -> str:

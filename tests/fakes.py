@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from backend.aws import Endpoint, Execution, Failure, ModelPackage
+from backend.aws import Answer, Endpoint, Execution, Failure, ModelPackage
 from backend.config import Settings
 from backend.dataset import Selection
 from backend.errors import BackendError, ImageError
@@ -92,6 +92,7 @@ class FakeCloud:
     served: Endpoint | None = None
     deployed: list[tuple[int, bool]] = field(default_factory=list)
     answer: Callable[[bytes, str], bytes] = field(default=lambda _jpeg, _accept: b"")
+    answering: int | None = 1
     error: BackendError | None = None
     bucket: str = "birds"
     refused: bool = False
@@ -182,9 +183,9 @@ class FakeCloud:
     def delete_endpoint(self, project: int) -> None:
         self.served = None
 
-    def invoke(self, project: int, jpeg: bytes, accept: str) -> bytes:
+    def invoke(self, project: int, jpeg: bytes, accept: str) -> Answer:
         self._check()
-        return self.answer(jpeg, accept)
+        return Answer(self.answer(jpeg, accept), self.answering)
 
 
 @dataclass

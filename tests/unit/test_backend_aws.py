@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
-from backend.aws import Aws, Endpoint, Execution, Failure, ModelPackage, split_s3_uri
+from backend.aws import Answer, Aws, Endpoint, Execution, Failure, ModelPackage, split_s3_uri
 from backend.errors import AwsAccessError, AwsError, ImageError
 from tests import fakes
 
@@ -339,7 +339,7 @@ def test_an_endpoint_that_is_not_there_is_none_and_one_that_cannot_be_asked_for_
 def deployment(stubs: Stubs, *, existing: bool, last: str) -> None:
     name = f"{NAME}-v2"
     variant = {
-        "VariantName": "AllTraffic",
+        "VariantName": "v2",
         "ModelName": name,
         "InstanceType": "ml.m5.large",
         "InitialInstanceCount": 1,
@@ -380,11 +380,18 @@ def test_another_error_in_a_deployment_is_told(stubs: Stubs, step: str):
         stubs.aws.deploy(3, PACKAGE, update=False)
 
 
-def test_an_endpoint_is_asked_with_a_jpeg_for_what_is_wanted(stubs: Stubs):
+@pytest.mark.parametrize(
+    ("variant", "version"),
+    [({"InvokedProductionVariant": "v12"}, 12), ({"InvokedProductionVariant": "AllTraffic"}, None), ({}, None)],
+    ids=["ours", "somebody else's", "untold"],
+)
+def test_an_endpoint_is_asked_with_a_jpeg_for_what_is_wanted_and_tells_its_version(
+    stubs: Stubs, variant: dict[str, str], version: int | None
+):
     request = {"EndpointName": NAME, "ContentType": "image/jpeg", "Accept": "image/png", "Body": b"jpeg"}
-    stubs.runtime.add_response("invoke_endpoint", {"Body": body(b"mask")}, request)
+    stubs.runtime.add_response("invoke_endpoint", {"Body": body(b"mask"), **variant}, request)
 
-    assert stubs.aws.invoke(3, b"jpeg", "image/png") == b"mask"
+    assert stubs.aws.invoke(3, b"jpeg", "image/png") == Answer(b"mask", version)
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,26 @@ def test_what_may_succeed_later_is_worth_another_try(error: AwsError | ImageErro
     assert Outcome({}, error).retry is retry
 
 
+@pytest.mark.parametrize("labels", [LABELS, ()], ids=["probabilities", "mask"])
+def test_an_answer_of_a_model_that_is_not_live_yet_is_asked_for_again(
+    predict: Callable[..., list[Outcome]], cloud: FakeCloud, labels: tuple[str, ...]
+):
+    cloud.answering = 2
+
+    (outcome,) = predict("/a.jpg", state=ProjectState(3, live="birds v1", labels=labels))
+
+    assert (outcome.item, outcome.retry) == ({}, True)
+    assert "wanted an answer of birds v1, got one of birds v2" in str(outcome.error)
+
+
+def test_an_endpoint_that_does_not_tell_its_version_is_believed(
+    predict: Callable[..., list[Outcome]], cloud: FakeCloud
+):
+    cloud.answering = None
+
+    assert predict("/a.jpg")[0].item["model_version"] == "birds v1"
+
+
 def test_a_fault_of_ours_harms_one_task_and_is_not_repeated(
     predict: Callable[..., list[Outcome]], cloud: FakeCloud, caplog: pytest.LogCaptureFixture
 ):

@@ -29,13 +29,24 @@ BACKEND_USER = "label-studio"
 COOLDOWN_S = 5
 """What fails here was mostly cut off by a Ctrl-C, and its machines cost nothing: it is tried again at once."""
 
-OWN_SETTINGS = ("AWS_", "LABEL_STUDIO_", "HEARTEX_", "S3_", "SAGEMAKER_", "SEGMENTER_", "BASIC_AUTH_", "GUNICORN_")
-"""A person's own settings with these beginnings must not reach the demo: it never talks to a real account."""
+OF_THE_MACHINE = frozenset(
+    """
+    PATH LD_LIBRARY_PATH HOME USER LOGNAME LANG LANGUAGE TMPDIR TZ SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE
+    HTTP_PROXY HTTPS_PROXY http_proxy https_proxy
+    """.split()
+)
+OF_THE_MACHINE_BEGINNINGS = ("LC_", "OMP_", "COVERAGE_")
+"""What says how this machine is, in full and by its beginning. No more reaches the demo: neither a person's AWS account
+nor their own settings of the backend, of Label Studio or of gunicorn, which have plain names such as MODEL_NAME. (Proxies are for the install of Chromium; this machine is reached without.)"""
 
 
 def isolated_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """*environment* without the person's AWS account, Label Studio settings, and proxies for this machine."""
-    kept = {key: value for key, value in environment.items() if not key.upper().startswith(OWN_SETTINGS)}
+    """What of *environment* says how this machine is, no AWS account, and no proxies for this machine."""
+    kept = {
+        key: value
+        for key, value in environment.items()
+        if key in OF_THE_MACHINE or key.startswith(OF_THE_MACHINE_BEGINNINGS)
+    }
     return {
         **kept,
         "AWS_CONFIG_FILE": os.devnull,

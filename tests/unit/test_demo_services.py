@@ -19,10 +19,32 @@ def _plan(tmp_path: Path) -> Plan:
 
 
 @pytest.mark.parametrize(
-    "name", ["AWS_PROFILE", "AWS_ENDPOINT_URL", "LABEL_STUDIO_PORT", "SAGEMAKER_PIPELINE", "aws_region"]
+    "name",
+    [
+        "AWS_PROFILE",
+        "aws_region",
+        "LABEL_STUDIO_PORT",
+        "SAGEMAKER_PIPELINE",
+        "GUNICORN_CMD_ARGS",
+        "PYTHONPATH",
+        "MINIMUM_MIOU",
+        "MODEL_NAME",
+        "PREDICT_SIDE",
+        "DJANGO_DB",
+        "POSTGRE_HOST",
+        "TRAINING_COOLDOWN_SECONDS",
+    ],
 )
 def test_a_persons_own_settings_do_not_reach_the_demo(name: str):
     assert name not in isolated_environment({name: "mine"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE", "OMP_NUM_THREADS", "COVERAGE_PROCESS_START"],
+)
+def test_what_says_how_the_machine_is_reaches_the_demo(name: str):
+    assert isolated_environment({name: "so"})[name] == "so"
 
 
 def test_files_of_a_persons_own_account_are_not_read():

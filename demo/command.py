@@ -65,10 +65,27 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     data = options.data.resolve()
     if options.command == "check":
         return check(data, Display(), environment)
-    labels = tuple(name.strip() for name in (options.labels or "").split(",") if name.strip())
-    wanted = Options(data, annotate=options.annotate == "1", images=options.images, labels=labels or LABELS)
+    wanted = Options(
+        data,
+        annotate=options.annotate == "1",
+        images=options.images,
+        labels=chosen_labels(options.labels, options.images),
+    )
     run(wanted, Display(), environment)
     return 0
+
+
+def chosen_labels(labels: str | None, images: Path | None) -> tuple[str, ...]:
+    """The labels that a person named, each once; the birds' if none.
+
+    Raises:
+        DemoError: labels are named without photos: the birds' polygons have labels of their own.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in (labels or "").split(",") if name.strip()))
+    if names and images is None:
+        message = f"LABELS={labels} are for your own photos: give IMAGES=folder too, or leave LABELS out."
+        raise DemoError(message)
+    return names or LABELS
 
 
 def _isolate() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import quoteattr
 
 import httpx
 from label_studio_sdk.client import LabelStudio
@@ -23,7 +24,7 @@ COLOURS = ("#D4380D", "#FFC069", "#1677FF", "#389E0D", "#722ED1", "#13C2C2", "#E
 def label_config(labels: Sequence[str]) -> str:
     """The labelling interface *Semantic Segmentation with Polygons* with these labels."""
     entries = "".join(
-        f'    <Label value="{label}" background="{COLOURS[index % len(COLOURS)]}"/>\n'
+        f'    <Label value={quoteattr(label)} background="{COLOURS[index % len(COLOURS)]}"/>\n'
         for index, label in enumerate(labels)
     )
     return (

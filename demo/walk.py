@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ PATIENCE_S = 15 * 60.0
 
 UPLOADS_PER_LINE = 20
 WEBHOOK_S = 20.0
+TITLE_NAME = 30
+"""Letters of a folder's name in its project's title, of which Label Studio takes 50."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,11 @@ def bird_parts() -> Subject:
 
 
 def own_photos(folder: Path, labels: tuple[str, ...] = LABELS) -> Subject:
-    """A project of the photos in a person's folder."""
+    """A project of the photos in a person's folder; its own, also if another folder has the same name."""
     where = folder.expanduser().resolve()
-    prefix = f"photos/{where.name}/"
-    return Subject(f"Photos: {where.name}"[:50], prefix, labels, photo_pictures(prefix, where))
+    mark = hashlib.sha256(str(where).encode()).hexdigest()[:6]
+    prefix = f"photos/{where.name}-{mark}/"
+    return Subject(f"Photos: {where.name[:TITLE_NAME]} ({mark})", prefix, labels, photo_pictures(prefix, where))
 
 
 def open_project(stack: Stack, labelling: Labelling, subject: Subject) -> int:

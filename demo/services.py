@@ -29,15 +29,14 @@ BACKEND_USER = "label-studio"
 COOLDOWN_S = 5
 """What fails here was mostly cut off by a Ctrl-C, and its machines cost nothing: it is tried again at once."""
 
-OF_THE_MACHINE = frozenset(
-    """
-    PATH LD_LIBRARY_PATH HOME USER LOGNAME LANG LANGUAGE TMPDIR TZ SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE
-    HTTP_PROXY HTTPS_PROXY http_proxy https_proxy
-    """.split()
-)
+OF_THE_MACHINE = {
+    *("PATH", "LD_LIBRARY_PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TMPDIR", "TZ"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"),  # for the install of Chromium, not for this machine
+}
 OF_THE_MACHINE_BEGINNINGS = ("LC_", "OMP_", "COVERAGE_")
 """What says how this machine is, in full and by its beginning. No more reaches the demo: neither a person's AWS account
-nor their own settings of the backend, of Label Studio or of gunicorn, which have plain names such as MODEL_NAME. (Proxies are for the install of Chromium; this machine is reached without.)"""
+nor their own settings of the backend, of Label Studio or of gunicorn, which have plain names such as MODEL_NAME."""
 
 
 def isolated_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -115,6 +115,23 @@ def test_a_model_may_come_from_a_model_package(deployer: Deployer) -> None:
     assert deployer.invoke()["model"] == "packaged"
 
 
+def test_an_update_may_name_the_variant_anew_and_every_answer_tells_which_one_gave_it(deployer: Deployer) -> None:
+    names = {"v1": deployer.config("old"), "v2": deployer.config("new")}
+    configs = {version: f"{model}-{version}" for version, model in names.items()}
+    for version, config in configs.items():
+        variants = [variant(names[version], version)]
+        deployer.client.create_endpoint_config(EndpointConfigName=config, ProductionVariants=variants)
+    deployer.create(configs["v1"])
+    before = deployer.invoke()
+
+    deployer.client.update_endpoint(EndpointName=deployer.endpoint, EndpointConfigName=configs["v2"])
+    seen = [before]
+    while seen[-1]["variant"] == "v1":
+        seen.append(deployer.invoke())
+
+    assert {(said["variant"], said["model"]) for said in seen} == {("v1", "old"), ("v2", "new")}
+
+
 def test_an_update_under_load_loses_no_request(deployer: Deployer) -> None:
     deployer.create(deployer.config("old"))
     new = deployer.config("new")

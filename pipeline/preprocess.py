@@ -34,10 +34,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,6 +50,18 @@ DEFAULT_IMAGE_SIDE = 1024
 JPEG_QUALITY = 95
 MINI_BATCH_SIZE = 4
 MAX_THREADS = 4
+# What turns an image upright, by its EXIF orientation; from 5 on it lies on its side.
+ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+STRIP_PIXELS = 2**20  # so many are converted at a time
 MESSAGE_LENGTH = 1024  # what SageMaker shows of output/message
 
 # What Pillow and its codecs raise for files that are no images, or broken ones. backend/images.py has the same.
@@ -180,33 +192,88 @@ def load_image(path: Path, *, max_side: int) -> Image.Image:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise TaskError(f"the image has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
-            image.draft("RGB", (max_side, max_side))  # decodes a JPEG at a fraction of its size, never below max_side
-            upright = _to_rgb(ImageOps.exif_transpose(image))
+            return as_shown(image, side=max_side)[0]
     except FileNotFoundError as error:
         raise TaskError("the image is missing") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TaskError(f"the image has more than {MAX_PIXELS:,} pixels") from error
     except UNREADABLE as error:
         raise TaskError(f"the file is not an image that can be read ({type(error).__name__})") from error
-    upright.thumbnail((max_side, max_side), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return upright
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        return _stretched(image)
-    if "A" in image.getbands() or "transparency" in image.info:
+def as_shown(image: Image.Image, *, side: int) -> tuple[Image.Image, tuple[int, int]]:
+    """Decode to RGB, upright and at most `side` pixels long (never enlarged); say the full size as shown, too."""
+    full = image.size
+    drafted = image.draft("RGB", fitted(full, side=side))  # decodes a JPEG at a fraction, never below that size
+    image.load()
+    full = full if drafted else image.size
+    factor = max(1, max(image.size) // (2 * side))
+    rgb, wanted = to_rgb(image, factor=factor), fitted(full, side=side)
+    if rgb.size != wanted:
+        box = (0, 0, image.width / factor, image.height / factor)
+        rgb = rgb.resize(wanted, Image.Resampling.BILINEAR, box=box)
+    return turned(rgb, image, full)
+
+
+def fitted(size: tuple[int, int], *, side: int) -> tuple[int, int]:
+    """Shrink a size so that its long side is at most `side`; proportions are kept, nothing is enlarged."""
+    scale = min(1.0, side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def to_rgb(image: Image.Image, *, factor: int = 1) -> Image.Image:
+    """Any mode as RGB, each side `factor` times shorter (rounded up): the mean colours of blocks.
+
+    Transparent places become white. Values of more than 8 bits are stretched, the darkest to black and the brightest
+    to white. It goes a strip at a time, to need little memory beyond the image and the result.
+    """
+    convert = _stretching(image) if image.mode.startswith(("I", "F")) else _on_white
+    result = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
+    for top, strip in _strips(image, factor):
+        result.paste(convert(strip).reduce(factor), (0, top // factor))
+    return result
+
+
+def _strips(image: Image.Image, factor: int) -> Iterator[tuple[int, Image.Image]]:
+    """The image in pieces of its full width and about STRIP_PIXELS, each with its upper edge, a multiple of factor."""
+    rows = factor * max(1, STRIP_PIXELS // (image.width * factor))
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image.convert("RGB")
 
 
-def _stretched(image: Image.Image) -> Image.Image:
-    """More than 8 bits: darkest value black, brightest white. Pillow itself would cut off all above 255."""
-    values = np.asarray(image, dtype=np.float32)
-    low, high = float(values.min()), float(values.max())
-    scaled = (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
-    return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+def _stretching(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """How to make 8 bits of the image's values. Pillow itself would cut off all above 255."""
+    low, high = _extremes(image)
+    scale = 255 / (high - low) if high > low else 0.0
+
+    def stretch(strip: Image.Image) -> Image.Image:
+        values = np.nan_to_num(np.asarray(strip, dtype=np.float64), nan=low, posinf=high, neginf=low)
+        return Image.fromarray(np.rint((values - low) * scale).astype(np.uint8)).convert("RGB")
+
+    return stretch
+
+
+def _extremes(image: Image.Image) -> tuple[float, float]:
+    """The smallest and the largest value; real numbers may also be infinite or none, which do not count."""
+    strips = (np.asarray(strip) for _, strip in _strips(image, 1))
+    spans = [(finite.min(), finite.max()) for values in strips if (finite := values[np.isfinite(values)]).size]
+    return float(min((low for low, _ in spans), default=0)), float(max((high for _, high in spans), default=0))
+
+
+def turned(rgb: Image.Image, image: Image.Image, full: tuple[int, int]) -> tuple[Image.Image, tuple[int, int]]:
+    """Turn `rgb` upright by the EXIF orientation of the decoded `image` that it was made from, and its `full` size."""
+    # Read only now: Pillow turns a TIFF itself while it decodes it, and then takes the orientation away.
+    orientation = image.getexif().get(ORIENTATION)
+    if orientation not in UPRIGHT:
+        return rgb, full
+    return rgb.transpose(UPRIGHT[orientation]), (full[1], full[0]) if orientation >= 5 else full
 
 
 def save_mask(mask: NDArray[np.uint8], path: Path) -> None:

@@ -27,13 +27,14 @@ class StepState:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """A run of the pipeline; *miou* is known once its training ended."""
+    """A run of the pipeline; *miou* is known once its training ended. Two may have one name, never one *arn*."""
 
     name: str
     status: str
     steps: tuple[StepState, ...] = ()
     miou: float | None = None
     reason: str = ""
+    arn: str = ""
 
     @property
     def failed(self) -> bool:

@@ -157,7 +157,7 @@ def wait_for_predictions(stack: Stack, lookout: Watch, *, patience_s: float = PA
 
 
 def _train_anew(stack: Stack, lookout: Watch, progress: Progress) -> str:
-    """Ask for a training if an earlier start's last attempt failed, since nothing would follow it; its name or ""."""
+    """Ask for a training if an earlier start's last attempt failed, since nothing would follow it; its ARN or ""."""
     execution = progress.execution
     if progress.served or execution is None or not execution.failed or execution.retried:
         return ""
@@ -165,12 +165,12 @@ def _train_anew(stack: Stack, lookout: Watch, progress: Progress) -> str:
         f"  pipeline    {execution.name} ended as {execution.status} earlier: training is asked for anew"
     )
     lookout.labelling.start_training(lookout.project)
-    return execution.name
+    return execution.arn
 
 
 def _require_hope(progress: Progress, *, earlier: str, late: bool, logs: Path) -> None:
     execution = progress.execution
-    if execution is not None and execution.failed and not execution.retried and execution.name != earlier:
+    if execution is not None and execution.failed and not execution.retried and execution.arn != earlier:
         reason = execution.reason or "no reason given"
         message = (
             f"Execution {execution.name} ended as {execution.status}: {reason} (logs: {logs}). "

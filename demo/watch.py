@@ -99,6 +99,7 @@ class Watch:
             steps=tuple(_step_state(step) for step in found),
             miou=self._miou(found),
             reason=known.get("FailureReason", ""),
+            arn=arn,
         )
 
     def _miou(self, steps: Sequence[PipelineExecutionStepTypeDef]) -> float | None:
@@ -182,7 +183,7 @@ def changes(before: Progress, after: Progress) -> list[str]:
 def _execution_changes(before: Execution | None, after: Execution | None) -> list[str]:
     if after is None:
         return []
-    same = before if before is not None and before.name == after.name else None
+    same = before if before is not None and (before.arn, before.name) == (after.arn, after.name) else None
     lines = [] if same else [f"  pipeline    execution {after.name} started"]
     known = {step.name: step for step in same.steps} if same else {}
     lines += [_step_line(step) for step in after.steps if known.get(step.name) != step]

@@ -27,6 +27,12 @@ def test_a_started_execution_is_told_with_its_steps():
     ]
 
 
+def test_another_execution_of_the_same_name_is_told_as_another():
+    first, second = (Execution("p1-n16-0", "Executing", arn=arn) for arn in ("first", "second"))
+
+    assert changes(Progress(60, 16, first), Progress(60, 16, second)) == ["  pipeline    execution p1-n16-0 started"]
+
+
 def test_the_end_of_an_execution_is_told_with_its_quality():
     assert changes(Progress(60, 16, TRAINING), Progress(60, 16, TRAINED)) == [
         "    Train              Succeeded (45 s)",

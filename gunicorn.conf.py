@@ -1,6 +1,7 @@
 """How gunicorn runs the service: `gunicorn 'backend.app:create_app()'` reads this file by itself."""
 
 import contextlib
+import ctypes
 import os
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,13 @@ _shared = Path(os.environ.get("MODEL_DIR", ".cache")).expanduser() / "metrics"
 # prometheus-client sums the workers' numbers up through files in this folder; it looks at the variable when it is
 # imported, so nothing here may import it before.
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_shared))
+
+
+# glibc gives each thread a heap of its own and keeps what they grew to while images were decoded; two heaps for all
+# keep a worker about 40 MB smaller and cost no time. Other C libraries have no such setting.
+_M_ARENA_MAX = -8  # malloc.h
+with contextlib.suppress(OSError, AttributeError):
+    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def on_starting(_server: Any) -> None:  # noqa: ANN401  # gunicorn has no types

@@ -11,6 +11,7 @@ import contourpy
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 Floats = NDArray[np.float32]
 MINIMUM_AREA = 1e-4  # of the image: smaller regions are specks
@@ -42,14 +43,15 @@ def probabilities_to_polygons(probabilities: Floats) -> Segmentation:
     Args:
         probabilities: shape (classes, height, width), class 0 is the background.
     """
-    classes = probabilities.argmax(axis=0)
+    classes = probabilities.argmax(axis=0).astype(np.uint8)
+    second, first = np.partition(probabilities, -2, axis=0)[-2:]
     polygons = []
     for class_id in np.unique(classes[classes > 0]):
-        others = np.delete(probabilities, class_id, axis=0).max(axis=0)
-        for shape in _outline(probabilities[class_id] - others):
+        best_other = np.where(classes == class_id, second, first)
+        for shape in _outline(probabilities[class_id] - best_other):
             score = _mean_inside(probabilities[class_id], shape)
             polygons.append(_polygon(int(class_id), shape, probabilities.shape[1:], score))
-    return Segmentation(_largest_first(polygons), _image_score(probabilities, classes))
+    return Segmentation(_largest_first(polygons), _image_score(first, classes))
 
 
 def mask_to_polygons(mask: NDArray[np.uint8]) -> Segmentation:
@@ -65,14 +67,28 @@ def mask_to_polygons(mask: NDArray[np.uint8]) -> Segmentation:
 
 def _outline(margin: Floats, *, tolerance: float = TOLERANCE_PX) -> Iterator[shapely.Polygon]:
     """Simple polygons around the places where *margin* is above zero, in pixels; holes are filled."""
-    framed = np.pad(margin, 1, constant_values=min(-1e-3, float(margin.min())))  # so that every contour is closed
+    top, left, window = _around_positive(margin)
+    framed = np.pad(window, 1, constant_values=min(-1e-3, float(window.min())))  # so that every contour is closed
     contours = contourpy.contour_generator(z=framed, fill_type="OuterOffset").filled(0, np.inf)
     for points, offsets in zip(*contours, strict=True):
-        ring = points[: offsets[1]] - 0.5  # the frame's pixel is off by one, a pixel's centre by a half
+        ring = np.add(points[: offsets[1]], (left - 0.5, top - 0.5))  # the frame is off by one, a centre by a half
         if len(ring) < 4:
             continue
         shape = shapely.Polygon(np.clip(ring, 0, (margin.shape[1], margin.shape[0]))).simplify(tolerance)
         yield from _simple_parts(shape, MINIMUM_AREA * margin.size)
+
+
+def _around_positive(margin: Floats) -> tuple[int, int, Floats]:
+    """The part of *margin* that has all places above zero and a pixel around them, and its top and left.
+
+    Most regions are small, and the contour finder takes eight bytes for each pixel.
+    """
+    positive = margin > 0
+    rows, columns = np.flatnonzero(positive.any(axis=1)), np.flatnonzero(positive.any(axis=0))
+    if not len(rows):
+        return 0, 0, margin[:1, :1]
+    top, left = max(rows[0] - 1, 0), max(columns[0] - 1, 0)
+    return int(top), int(left), margin[top : rows[-1] + 2, left : columns[-1] + 2]
 
 
 def _simple_parts(shape: shapely.Geometry, minimum_area: float) -> Iterator[shapely.Polygon]:
@@ -95,15 +111,16 @@ def _largest_first(polygons: list[tuple[float, Polygon]]) -> tuple[Polygon, ...]
 
 
 def _mean_inside(probability: Floats, shape: shapely.Polygon) -> float:
+    """Mean over the pixels in *shape*, its border included: Pillow draws it, which is exact enough for a mean."""
     left, top, right, bottom = (int(bound) for bound in shape.bounds)
     window = probability[top : bottom + 1, left : right + 1]
-    rows, columns = np.indices(window.shape)
-    inside = shapely.contains_xy(shape, columns + left + 0.5, rows + top + 0.5)
-    return float(window[inside].mean()) if inside.any() else 0.0
+    inside = Image.new("1", (window.shape[1], window.shape[0]))
+    ImageDraw.Draw(inside).polygon([(x - left - 0.5, y - top - 0.5) for x, y in shape.exterior.coords], fill=1)
+    chosen = window[np.asarray(inside)]
+    return float(chosen.mean()) if chosen.size else 0.0
 
 
-def _image_score(probabilities: Floats, classes: NDArray[np.intp]) -> float:
+def _image_score(chosen: Floats, classes: NDArray[np.uint8]) -> float:
     """Mean probability of the chosen class over the foreground; over the whole image where nothing was found."""
-    chosen = probabilities.max(axis=0)
     foreground = classes > 0
     return float(np.clip(chosen[foreground].mean() if foreground.any() else chosen.mean(), 0.0, 1.0))

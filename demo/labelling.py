@@ -200,6 +200,11 @@ class Labelling:
             for found in stored
         ]
 
+    def backend_title(self, project: int) -> str:
+        """The title of the project's ML backend."""
+        found: list[Any] = list(self._client.ml.list(project=project))
+        return str(found[0].title or "") if found else ""
+
     def prediction_counts(self, project: int) -> dict[str, int]:
         """How many predictions the project has of each model version."""
         answer = self._http.get(f"{self.url}/api/projects/{project}/model-versions/", headers=self._headers)

@@ -42,8 +42,9 @@ def run(options: Options, display: Display, environment: Mapping[str, str]) -> N
         project = open_project(stack, labelling, subject)
         lookout = watch(stack, labelling, project)
         if options.annotate and not options.images:
-            annotate(stack, labelling, project)
-            wait_for_predictions(stack, lookout)
+            new = annotate(stack, labelling, project)
+            if new or lookout.look().endpoint != "InService":
+                wait_for_predictions(stack, lookout)
             display.line(_farewell(stack, project, _WITH_MODEL))
         else:
             display.line(_farewell(stack, project, _what_to_label(subject, options)))

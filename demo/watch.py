@@ -56,7 +56,7 @@ class Watch:
     def look(self) -> Progress:
         """The state of the loop now."""
         tasks = self.labelling.tasks(self.project)
-        version, stored = newest_version(self.labelling.prediction_counts(self.project))
+        version = live_version(self.labelling.backend_title(self.project))
         return Progress(
             tasks=len(tasks),
             annotated=sum(task.annotations > 0 for task in tasks),
@@ -64,7 +64,7 @@ class Watch:
             package=self._newest_package(),
             endpoint=self._endpoint_status(),
             model_version=version,
-            stored=stored,
+            stored=self.labelling.prediction_counts(self.project).get(version, 0),
         )
 
     def executions(self) -> list[str]:
@@ -155,17 +155,9 @@ def _step_state(step: PipelineExecutionStepTypeDef) -> StepState:
     return StepState(step.get("StepName", "?"), step.get("StepStatus", "?"), seconds, step.get("FailureReason", ""))
 
 
-def newest_version(counts: dict[str, int]) -> tuple[str, int]:
-    """The model version with the highest number (`NAME v7`) and how many predictions it has; ("", 0) for none."""
-    if not counts:
-        return "", 0
-    version = max(counts, key=_version_number)
-    return version, counts[version]
-
-
-def _version_number(version: str) -> int:
-    match = re.search(r"v(\d+)$", version)
-    return int(match.group(1)) if match else -1
+def live_version(title: str) -> str:
+    """The model version that serves, which the backend takes as its title in Label Studio; "" while there is none."""
+    return title if re.search(r" v\d+$", title) else ""
 
 
 def changes(before: Progress, after: Progress) -> list[str]:

@@ -4,7 +4,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from demo.execution import Execution, StepState
-from demo.watch import Progress, changes, is_missing, newest_version, now
+from demo.watch import Progress, changes, is_missing, live_version, now
 
 TRAINING = Execution(
     "p1-n16-0", "Executing", (StepState("Preprocess", "Succeeded", 3.2), StepState("Train", "Executing"))
@@ -107,15 +107,15 @@ def test_the_status_says_what_is_waited_for(progress: Progress, text: str):
 
 
 @pytest.mark.parametrize(
-    ("counts", "newest"),
+    ("title", "version"),
     [
-        pytest.param({}, ("", 0), id="none"),
-        pytest.param({"birds v9": 4, "birds v10": 2}, ("birds v10", 2), id="by number, not by letter"),
-        pytest.param({"by hand": 7, "birds v1": 0}, ("birds v1", 0), id="others count less"),
+        pytest.param("segmentation v12", "segmentation v12", id="a model serves"),
+        pytest.param("SageMaker", "", id="none yet"),
+        pytest.param("", "", id="no backend"),
     ],
 )
-def test_the_newest_model_version_has_the_highest_number(counts: dict[str, int], newest: tuple[str, int]):
-    assert newest_version(counts) == newest
+def test_the_version_that_serves_is_the_backends_title(title: str, version: str):
+    assert live_version(title) == version
 
 
 @pytest.mark.parametrize(

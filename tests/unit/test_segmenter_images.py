@@ -55,10 +55,15 @@ def test_cmyk_becomes_rgb():
     assert images.decode(encoded(Image.new("CMYK", (8, 8)), "JPEG"), side=384)[0].mode == "RGB"
 
 
-def test_sixteen_bits_keep_their_shades():
+def test_sixteen_bits_are_refused_since_only_the_sender_knows_their_scale():
     ramp = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
-    image, _ = images.decode(encoded(Image.fromarray(ramp)), side=384)
-    assert len(np.unique(np.asarray(image))) == 64
+    with pytest.raises(ImageError, match="8 bits a channel"):
+        images.decode(encoded(Image.fromarray(ramp)), side=384)
+
+
+def test_what_is_transparent_is_white():
+    image, _ = images.decode(encoded(Image.new("RGBA", (8, 8), (200, 0, 0, 0))), side=384)
+    assert image.getpixel((0, 0)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize(

@@ -98,11 +98,6 @@ class Endpoint:
     version: int | None
     failure: str = ""
 
-    @property
-    def serves(self) -> bool:
-        """Whether it answers, also while it is being updated."""
-        return self.status in {"InService", "Updating", "SystemUpdating", "RollingBack"}
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:

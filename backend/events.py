@@ -16,6 +16,7 @@ class Kind(Enum):
     LABELS_CHANGED = "labels changed"  # the number of annotations may be another now
     PROJECT_CHANGED = "project changed"  # the labeling interface may be another now
     TRAIN_NOW = "train now"
+    MAYBE_SAVED = "maybe saved"  # a save that Label Studio announces as START_TRAINING, or the button: see parse_event
     OTHER = "other"
 
 
@@ -47,6 +48,12 @@ class Event:
 def parse_event(action: object, body: object) -> Event:
     """Read a webhook's *body*; unknown actions give an event of kind OTHER.
 
+    START_TRAINING is the button *Start Training*, unless the project's switch *Start model training on annotation
+    submission* is on (``min_annotations_to_start_training`` above 0): then Label Studio sends the very same body at
+    each save too, before the event of the annotation. The two cannot be told apart, so with the switch on the button
+    counts as a save as well: a save must never train past the limits, and who presses the button can turn the switch
+    off.
+
     Raises:
         RequestError: the action is no string, or the body no object.
     """
@@ -58,10 +65,17 @@ def parse_event(action: object, body: object) -> Event:
     fields = project if isinstance(project, Mapping) else {}
     return Event(
         action=action,
-        kind=KINDS.get(action, Kind.OTHER),
+        kind=_kind(action, fields),
         project=find_project_id(fields.get("id") if fields else project),
         annotations=_whole(fields.get("total_annotations_number")),
     )
+
+
+def _kind(action: str, project: Mapping[str, object]) -> Kind:
+    kind = KINDS.get(action, Kind.OTHER)
+    if kind is Kind.TRAIN_NOW and _whole(project.get("min_annotations_to_start_training")):
+        return Kind.MAYBE_SAVED
+    return kind
 
 
 def parse_project_id(value: object) -> int:

@@ -33,6 +33,10 @@ else:
 logger = logging.getLogger(__name__)
 # New tasks, and a labeling interface that may name the model's labels otherwise.
 NEW_TO_PREDICT = {"TASKS_CREATED", "PROJECT_UPDATED"}
+NOT_FORCED = (
+    "START_TRAINING counts as a saved annotation, not as Start Training: Label Studio sends the same for both while "
+    "'Start model training on annotation submission' is on; turn it off there to train at once"
+)
 NO_MODEL = "not trained yet"  # what Label Studio shows as the model's version until there is one
 
 
@@ -94,6 +98,9 @@ class SageMakerSegmentation(LabelStudioMLBase):
     def fit(self, event: str, data: Mapping[str, Any] | None = None, **_: object) -> dict[str, object]:
         """Hear an event: answers at once how things stand; training is decided on and started behind.
 
+        Start Training forces a training, but not while Label Studio's switch *Start model training on annotation
+        submission* is on: see :func:`backend.events.parse_event`. The answer and the log say so then.
+
         Raises:
             RequestError: *data* is not what Label Studio sends.
         """
@@ -105,7 +112,11 @@ class SageMakerSegmentation(LabelStudioMLBase):
         self.service.background.wake(
             parsed.project, forced=parsed.kind is Kind.TRAIN_NOW, tasks_changed=parsed.action in NEW_TO_PREDICT
         )
-        return self._status(parsed, parsed.project)
+        answer = self._status(parsed, parsed.project)
+        if parsed.kind is Kind.MAYBE_SAVED:
+            logger.info("project %s: %s", parsed.project, NOT_FORCED)
+            answer["note"] = NOT_FORCED
+        return answer
 
     def _fit_all(self, event: Event) -> dict[str, object]:
         """A webhook without payload does not tell its project, so every known one is looked at."""

@@ -48,6 +48,30 @@ def test_an_action_means_one_thing_to_training(name: str, kind: Kind):
     assert parse_event(body["action"], body).kind is kind
 
 
+@pytest.mark.parametrize(
+    ("switch", "kind"),
+    [
+        pytest.param(0, Kind.TRAIN_NOW, id="off"),
+        pytest.param(None, Kind.TRAIN_NOW, id="not told"),
+        pytest.param("1", Kind.TRAIN_NOW, id="no number"),
+        pytest.param(1, Kind.MAYBE_SAVED, id="at each submission"),
+        pytest.param(5, Kind.MAYBE_SAVED, id="at each fifth"),
+    ],
+)
+def test_start_training_is_the_button_only_while_the_switch_is_off(switch: object, kind: Kind):
+    body = recorded("webhook_START_TRAINING_from_ui")
+    body["project"]["min_annotations_to_start_training"] = switch
+
+    assert parse_event(body["action"], body) == Event("START_TRAINING", kind, 46, 3)
+
+
+def test_the_switch_changes_no_other_event():
+    body = recorded("webhook_ANNOTATION_CREATED_skipped")
+    body["project"]["min_annotations_to_start_training"] = 1
+
+    assert parse_event(body["action"], body).kind is Kind.LABELS_CHANGED
+
+
 def test_a_webhook_without_payload_names_no_project():
     body = recorded("project_webhook_no_payload")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backend.errors import RequestError
-from backend.model import NEW_TO_PREDICT, NO_MODEL, SageMakerSegmentation, Service
+from backend.model import NEW_TO_PREDICT, NO_MODEL, NOT_FORCED, SageMakerSegmentation, Service
 from backend.predictor import Outcome
 from backend.state import StateFile
 from backend.trainer import Policy
@@ -68,6 +68,36 @@ def test_fit_answers_how_things_stand(
     service.states.update(3, **state)
 
     assert model().fit(action, event(annotations, action=action))["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("annotations", "state", "status"),
+    [
+        pytest.param(3, {}, "waiting", id="below the threshold"),
+        pytest.param(16, {}, "starting", id="at the threshold"),
+        pytest.param(16, {"today": 24}, "daily limit reached", id="at the day's limit"),
+        pytest.param(None, {}, "noted", id="without a count"),
+    ],
+)
+def test_start_training_counts_as_a_save_while_the_switch_is_on_and_says_so(
+    model: type[SageMakerSegmentation],
+    service: Service,
+    background: FakeBackground,
+    annotations: int | None,
+    state: dict[str, Any],
+    status: str,
+    caplog: pytest.LogCaptureFixture,
+):
+    service.states.update(3, **state)
+    body = event(annotations, action="START_TRAINING")
+    body["project"]["min_annotations_to_start_training"] = 1
+
+    with caplog.at_level("INFO"):
+        answer = model().fit("START_TRAINING", body)
+
+    assert (answer["status"], answer["note"]) == (status, NOT_FORCED)
+    assert background.woken == [(3, False, False)]
+    assert "'Start model training on annotation submission' is on" in caplog.text
 
 
 @pytest.mark.parametrize("field", ["problem", "serving_problem"])

@@ -125,7 +125,11 @@ def test_start_training_trains_below_the_threshold_and_says_so(
     empty = ask(stack, backend, "/webhook", {"action": "START_TRAINING", "project": {"id": project}})
     assert empty["status"] == "noted"
 
+    # With this switch on Label Studio sends START_TRAINING at each submission: none of these three trains.
+    api.patch(f"/api/projects/{project}", json={"min_annotations_to_start_training": 1}).raise_for_status()
     annotate(stack, labelling, project, count=3)
+    wait_for(lambda: backend.log().count("START_TRAINING counts as a saved annotation") == 3)
+    api.patch(f"/api/projects/{project}", json={"min_annotations_to_start_training": 0}).raise_for_status()
     api.post(f"/api/ml/{number}/train", json={}).raise_for_status()
 
     assert wait_for(lambda: executions(stack, project)) == [f"p{project}-n3-0"]

@@ -7,19 +7,22 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
 
 from backend.config import Settings
-from backend.errors import AwsAccessError, AwsError, ImageError, SettingsError
+from backend.errors import AwsAccessError, AwsAwayError, AwsError, ImageError, SettingsError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.literals import BucketLocationConstraintType
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
     from mypy_boto3_sagemaker.type_defs import ProductionVariantTypeDef
@@ -39,6 +42,15 @@ _CONTROL = Config(connect_timeout=3, read_timeout=30, retries={"total_max_attemp
 _RUNTIME = Config(
     connect_timeout=3, read_timeout=65, retries={"total_max_attempts": 1}, max_pool_connections=64, tcp_keepalive=True
 )
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKeys:
+    """An access key that somebody else may use too; *token* goes with keys that expire."""
+
+    id: str
+    secret: str = field(repr=False)
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +128,10 @@ def _translated(call: Callable[P, R]) -> Callable[P, R]:
             return call(*args, **kwargs)
         except ClientError as error:
             raise _client_error(error) from error
+        except (NoConnectionError, HTTPClientError) as error:
+            raise AwsAwayError(f"AWS cannot be reached: {error}") from error
         except BotoCoreError as error:
-            raise AwsError(f"AWS cannot be reached: {error}") from error
+            raise AwsError(f"AWS cannot be asked: {error}") from error
 
     return wrapper
 
@@ -128,7 +142,9 @@ def _client_error(error: ClientError) -> AwsError:
         return AwsAccessError(
             f"AWS denied {error.operation_name} ({code}): {message}; check the credentials and policy"
         )
-    return AwsError(f"{error.operation_name} failed ({code}): {message}")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    kind = AwsAwayError if status >= 500 else AwsError
+    return kind(f"{error.operation_name} failed ({code}): {message}")
 
 
 def _code(error: ClientError) -> str:
@@ -161,12 +177,37 @@ class Aws:
     ) -> None:
         self._settings = settings
         try:
-            session = boto3.session.Session()
+            self._session = session = boto3.session.Session()
             self._s3: S3Client = s3 or session.client("s3", config=_CONTROL)
             self._sagemaker: SageMakerClient = sagemaker or session.client("sagemaker", config=_CONTROL)
             self._runtime: SageMakerRuntimeClient = runtime or session.client("sagemaker-runtime", config=_RUNTIME)
         except (BotoCoreError, ValueError) as error:  # no region, no such profile, an endpoint URL that is none
             raise SettingsError([f"AWS: {error} (AWS_DEFAULT_REGION, AWS_PROFILE, AWS_ENDPOINT_URL_...)"]) from error
+
+    @property
+    def region(self) -> str:
+        """The region that everything is in."""
+        return self._s3.meta.region_name
+
+    @_translated
+    def lend(self, use: Callable[["S3Client", "SageMakerClient"], R]) -> R:
+        """What *use* makes of these clients; what they raise is told as an AwsError."""
+        return use(self._s3, self._sagemaker)
+
+    @_translated
+    def access_keys(self) -> AccessKeys:
+        """The access key of this process.
+
+        Raises:
+            AwsError: there is none, or it is renewed all the time, as a role's is, so nobody else can keep it.
+        """
+        credentials = self._session.get_credentials()
+        if credentials is None:
+            raise AwsError("wanted AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, found no AWS credentials")
+        if isinstance(credentials, RefreshableCredentials):
+            raise AwsError("wanted an access key that can be kept, found credentials of a role, which expire")
+        keys = credentials.get_frozen_credentials()
+        return AccessKeys(str(keys.access_key), str(keys.secret_key), keys.token or "")
 
     # -- S3 ------------------------------------------------------------------------------------------------------
 
@@ -180,9 +221,16 @@ class Aws:
             return bytes(body.read())
 
     @_translated
-    def put_object(self, key: str, body: bytes) -> None:
+    def put_object(self, key: str, body: bytes, *, content_type: str | None = None) -> None:
         """Write an object into ``S3_BUCKET``."""
-        self._s3.upload_fileobj(io.BytesIO(body), self._settings.s3_bucket, key)
+        extra = {"ContentType": content_type} if content_type else None
+        self._s3.upload_fileobj(io.BytesIO(body), self._settings.s3_bucket, key, ExtraArgs=extra)
+
+    @_translated
+    def object_sizes(self, prefix: str) -> dict[str, int]:
+        """Key and bytes of every object of ``S3_BUCKET`` whose key begins with *prefix*."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._settings.s3_bucket, Prefix=prefix)
+        return {entry["Key"]: entry["Size"] for page in pages for entry in page.get("Contents", [])}
 
     @_translated
     def has_object(self, key: str) -> bool:
@@ -199,6 +247,26 @@ class Aws:
     def check_bucket(self) -> None:
         """Raise if ``S3_BUCKET`` is not there or not ours."""
         self._s3.head_bucket(Bucket=self._settings.s3_bucket)
+
+    @_translated
+    def has_bucket(self) -> bool:
+        """Whether ``S3_BUCKET`` is there; raises if it is somebody else's."""
+        try:
+            self._s3.head_bucket(Bucket=self._settings.s3_bucket)
+        except ClientError as error:
+            if _absent(error):
+                return False
+            raise
+        return True
+
+    @_translated
+    def create_bucket(self) -> None:
+        """Make ``S3_BUCKET`` in this region."""
+        if self.region == "us-east-1":  # the one that S3 wants left out
+            self._s3.create_bucket(Bucket=self._settings.s3_bucket)
+            return
+        where = cast("BucketLocationConstraintType", self.region)
+        self._s3.create_bucket(Bucket=self._settings.s3_bucket, CreateBucketConfiguration={"LocationConstraint": where})
 
     def get_json(self, uri: str) -> Mapping[str, object]:
         """A JSON object in S3, by its ``s3://`` URI.

@@ -13,6 +13,10 @@ class SettingsError(BackendError):
         super().__init__("cannot start:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
 
+class AwayError(BackendError):
+    """A service does not answer now, and may later: it is worth waiting for."""
+
+
 class RequestError(BackendError):
     """A request body is not what Label Studio's protocol says."""
 
@@ -33,8 +37,16 @@ class LabelStudioError(BackendError):
     """Label Studio cannot be reached or refuses."""
 
 
+class LabelStudioAwayError(LabelStudioError, AwayError):
+    """Label Studio does not answer now, or what it needs for its answer does not."""
+
+
 class AwsError(BackendError):
     """AWS cannot be reached, refuses, or answers with an error."""
+
+
+class AwsAwayError(AwsError, AwayError):
+    """AWS does not answer now."""
 
 
 class AwsAccessError(AwsError):

@@ -4,6 +4,7 @@ import base64
 import functools
 import json
 import logging
+import re
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,13 +17,16 @@ import httpx
 from label_studio_sdk.base_client import LabelStudioBase
 from label_studio_sdk.core.api_error import ApiError
 
-from backend.errors import ImageAwayError, ImageError, LabelStudioError
+from backend.errors import ImageAwayError, ImageError, LabelStudioAwayError, LabelStudioError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 _PAGE = 100
+_AWAY = {502, 503, 504}
+_TAG = re.compile(r"<[^>]*>")
+_DETAIL_CUT = 400
 _VERSIONS_CUT = 500  # characters: Label Studio cuts a task's list of versions there
 _TIMEOUT_S = 30.0
 _DOWNLOAD_S = 60.0  # for a whole file; the limit above is for each of its pieces
@@ -57,7 +61,7 @@ class Prediction:
     model_version: str
 
 
-def _translated(call: Callable[P, R]) -> Callable[P, R]:
+def translated(call: Callable[P, R]) -> Callable[P, R]:
     """The SDK's errors do not leave this module."""
 
     @functools.wraps(call)
@@ -65,18 +69,22 @@ def _translated(call: Callable[P, R]) -> Callable[P, R]:
         try:
             return call(*args, **kwargs)
         except ApiError as error:
-            raise LabelStudioError(_api_message(error)) from error
+            kind = LabelStudioAwayError if error.status_code in _AWAY else LabelStudioError
+            raise kind(_api_message(error)) from error
         except (httpx.HTTPError, ValueError) as error:
-            raise LabelStudioError(
-                f"Label Studio cannot be reached or understood: {type(error).__name__}: {error}"
-            ) from error
+            kind = LabelStudioAwayError if isinstance(error, httpx.TransportError) else LabelStudioError
+            raise kind(f"Label Studio cannot be reached or understood: {type(error).__name__}: {error}") from error
 
     return wrapper
 
 
 def _api_message(error: ApiError) -> str:
-    body = error.body if isinstance(error.body, Mapping) else {}
-    detail = f"{body.get('detail') or ''} {body.get('validation_errors') or ''}".strip()[:300]
+    detail = api_detail(error)
+    if "reserved network address" in detail:
+        return (
+            f"Label Studio does not call private addresses ({error.status_code}: {detail}); start it with "
+            "USE_DEFAULT_BANNED_SUBNETS=false, or give an address that is not private"
+        )
     if error.status_code in {401, 403}:
         return (
             f"Label Studio refuses the token ({error.status_code}: {detail}); set LABEL_STUDIO_API_KEY to a personal "
@@ -85,6 +93,23 @@ def _api_message(error: ApiError) -> str:
     if error.status_code is not None and error.status_code < 400:
         return "what answers at LABEL_STUDIO_URL does not speak Label Studio's API"
     return f"Label Studio answered {error.status_code}: {detail}"
+
+
+def api_detail(error: ApiError) -> str:
+    """What Label Studio's own words are for its error."""
+    body = error.body if isinstance(error.body, Mapping) else {}
+    reasons = body.get("validation_errors")
+    told = " ".join(_texts(reasons)) if reasons else str(body.get("detail") or "")
+    return _TAG.sub("", told).strip()[:_DETAIL_CUT]
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The texts in a validation error, which has a list for each field."""
+    if isinstance(value, Mapping | list | tuple):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(each)
+    else:
+        yield str(value)
 
 
 class LabelStudio:
@@ -111,12 +136,12 @@ class LabelStudio:
             )
         return self._client_or_none
 
-    @_translated
+    @translated
     def whoami(self) -> str:
         """The token's user, by e-mail; raises if the address or the token is wrong."""
         return self._client.users.whoami().email or "a user without e-mail"
 
-    @_translated
+    @translated
     def project(self, project: int) -> Project:
         """The project as it is now."""
         found = self._client.projects.get(project)
@@ -127,7 +152,7 @@ class LabelStudio:
             tasks=found.task_number or 0,
         )
 
-    @_translated
+    @translated
     def annotated_tasks(self, project: int) -> list[dict[str, Any]]:
         """Every task that has an annotation, with its annotations; image references are as stored (raw ``s3://``)."""
         chunks = self._client.projects.exports.download_sync(
@@ -151,14 +176,14 @@ class LabelStudio:
                 yield lacking
             after = page[-1]["id"]
 
-    @_translated
+    @translated
     def _model_versions(self, project: int) -> set[str]:
         """The versions of all predictions in the project; the SDK does not know this call."""
         url = f"{self._url}/api/projects/{project}/model-versions/"
         answer = self._http.get(url, headers=self._authorization()).raise_for_status()
         return {str(each) for each in answer.json()}
 
-    @_translated
+    @translated
     def _waiting_page(self, project: int, without: list[str], *, after: int) -> list[dict[str, Any]]:
         filters = [
             {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": after},
@@ -177,7 +202,7 @@ class LabelStudio:
             for task in page.items or []
         ]
 
-    @_translated
+    @translated
     def store_predictions(self, project: int, predictions: Sequence[Prediction]) -> None:
         """Store predictions in one call."""
         request = [
@@ -186,16 +211,16 @@ class LabelStudio:
         ]
         self._client.projects.import_predictions(project, request=request)
 
-    @_translated
+    @translated
     def ml_backend(self, project: int, url: str) -> MlBackend | None:
         """This backend as the project knows it: the one at *url*, None where there is none.
 
         Any other one is somebody else's, and must get neither our name nor our password.
         """
         found = [MlBackend(each.id, each.url, each.title or "") for each in self._client.ml.list(project=project)]
-        return next((each for each in found if url and _same_place(each.url, url)), None)
+        return next((each for each in found if url and same_place(each.url, url)), None)
 
-    @_translated
+    @translated
     def set_title(self, project: int, backend: MlBackend, title: str) -> None:
         """Rename the connected ML backend.
 
@@ -208,7 +233,7 @@ class LabelStudio:
         )
         self._client.ml.update(backend.id, url=backend.url, project=project, title=title, **auth)
 
-    @_translated
+    @translated
     def secure_webhook(self, project: int, backend: MlBackend, authorization: str) -> bool:
         """Give the backend's webhook the header that it wants. Returns whether that was lacking.
 
@@ -244,13 +269,13 @@ class LabelStudio:
         encoded = base64.urlsafe_b64encode(reference.encode()).decode()
         return f"{self._url}/tasks/{task}/resolve/?fileuri={urllib.parse.quote(encoded)}"
 
-    @_translated
+    @translated
     def _authorization(self) -> dict[str, str]:
         headers = self._client._client_wrapper.get_headers()  # the SDK's only way to a fresh token
         return {name: value for name, value in headers.items() if name.lower() == "authorization"}
 
 
-def _same_place(first: str, second: str) -> bool:
+def same_place(first: str, second: str) -> bool:
     """Whether two addresses lead to the same server and path; a user and password in them make no difference."""
     one, two = httpx.URL(first), httpx.URL(second)
     return (one.host, one.port, one.path.rstrip("/")) == (two.host, two.port, two.path.rstrip("/"))

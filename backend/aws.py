@@ -55,13 +55,17 @@ class AccessKeys:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One pipeline execution of a project; *annotations* is how many there were when it was started."""
+    """One pipeline execution of a project; *annotations* is how many there were when it was started.
+
+    *reason* is why it failed, '' unless it did.
+    """
 
     arn: str
     status: str
     annotations: int
     attempt: int
     started: datetime
+    reason: str = ""
 
     @property
     def running(self) -> bool:
@@ -93,6 +97,27 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One step of an execution; *job* is the name of the training job that it runs, '' for other steps."""
+
+    name: str
+    status: str
+    started: datetime | None = None
+    ended: datetime | None = None
+    reason: str = ""
+    job: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A version as the registry lists it."""
+
+    arn: str
+    version: int
+    approval: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelPackage:
     """A version in a project's model package group."""
 
@@ -117,6 +142,11 @@ class Answer:
 
     body: bytes
     version: int | None = None
+
+
+def execution_name(project: int, annotations: int, attempt: int) -> str:
+    """What an execution is called: the one place, beside its ARN, that tells whose it is."""
+    return f"p{project}-n{annotations}-{attempt}"
 
 
 def _translated(call: Callable[P, R]) -> Callable[P, R]:
@@ -320,6 +350,7 @@ class Aws:
                     annotations=int(name[2]),
                     attempt=int(name[3]),
                     started=summary["StartTime"],
+                    reason=summary.get("PipelineExecutionFailureReason", ""),
                 )
 
     @_translated
@@ -333,13 +364,31 @@ class Aws:
         )
 
     @_translated
+    def steps(self, execution: Execution) -> tuple[Step, ...]:
+        """The execution's steps that have begun, in the order in which they did."""
+        answer = self._sagemaker.list_pipeline_execution_steps(
+            PipelineExecutionArn=execution.arn, SortOrder="Ascending", MaxResults=100
+        )
+        return tuple(
+            Step(
+                name=step["StepName"],
+                status=step["StepStatus"],
+                started=step.get("StartTime"),
+                ended=step.get("EndTime"),
+                reason=step.get("FailureReason", ""),
+                job=step.get("Metadata", {}).get("TrainingJob", {}).get("Arn", "").rpartition("/")[2],
+            )
+            for step in answer["PipelineExecutionSteps"]
+        )
+
+    @_translated
     def start_execution(
         self, *, project: int, annotations: int, attempt: int, token: str, parameters: Mapping[str, str]
     ) -> str:
         """Start the pipeline; the same *token* never starts it twice. Returns the execution's ARN."""
         return self._sagemaker.start_pipeline_execution(
             PipelineName=self._settings.sagemaker_pipeline,
-            PipelineExecutionDisplayName=f"p{project}-n{annotations}-{attempt}",
+            PipelineExecutionDisplayName=execution_name(project, annotations, attempt),
             PipelineParameters=[{"Name": name, "Value": value} for name, value in parameters.items()],
             ClientRequestToken=token,
         )["PipelineExecutionArn"]
@@ -388,18 +437,46 @@ class Aws:
         )
 
     @_translated
+    def newest_packages(self, project: int, count: int) -> list[Registered]:
+        """The project's *count* newest model packages, whatever their approval, newest first."""
+        try:
+            summaries = self._sagemaker.list_model_packages(
+                ModelPackageGroupName=self._settings.project_name(project),
+                SortBy="CreationTime",
+                SortOrder="Descending",
+                MaxResults=count,
+            )["ModelPackageSummaryList"]
+        except ClientError as error:
+            if _absent(error):
+                return []
+            raise
+        return [
+            Registered(each["ModelPackageArn"], each["ModelPackageVersion"], each["ModelApprovalStatus"])
+            for each in summaries
+        ]
+
+    @_translated
+    def model_data(self, package: str) -> str:
+        """Where in S3 the model of a package, given by its ARN, lies; '' where the package does not tell."""
+        described = self._sagemaker.describe_model_package(ModelPackageName=package)
+        containers = described.get("InferenceSpecification", {}).get("Containers", [])
+        return containers[0].get("ModelDataUrl", "") if containers else ""
+
+    @_translated
     def reject_package(self, arn: str, reason: str) -> None:
         """Take a model package out of the choice, for a reason that the registry keeps."""
         self._sagemaker.update_model_package(
             ModelPackageArn=arn, ModelApprovalStatus="Rejected", ApprovalDescription=reason[:1024]
         )
 
-    @_translated
     def validation_miou(self, package: ModelPackage) -> float | None:
         """The validation mIoU that the package's training job reported."""
-        if not package.training_job:
-            return None
-        job = self._sagemaker.describe_training_job(TrainingJobName=package.training_job)
+        return self.job_miou(package.training_job) if package.training_job else None
+
+    @_translated
+    def job_miou(self, training_job: str) -> float | None:
+        """The validation mIoU that a training job reported, None if it did not."""
+        job = self._sagemaker.describe_training_job(TrainingJobName=training_job)
         metrics = {metric["MetricName"]: metric["Value"] for metric in job.get("FinalMetricDataList", [])}
         return metrics.get("validation:mIOU")
 

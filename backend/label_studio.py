@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import itertools
 import json
 import logging
 import re
@@ -24,6 +25,7 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 _PAGE = 100
+_COUNTS = "task_number,total_annotations_number,total_predictions_number"  # of those that Label Studio can count
 _AWAY = {502, 503, 504}
 _TAG = re.compile(r"<[^>]*>")
 _DETAIL_CUT = 400
@@ -34,12 +36,14 @@ _DOWNLOAD_S = 60.0  # for a whole file; the limit above is for each of its piece
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What training and predicting need to know of a project; *annotations* are counted without skipped ones."""
+    """What there is to know of a project; *annotations* are counted without skipped ones, *predictions* all in all."""
 
     id: int
     label_config: str
     annotations: int
     tasks: int
+    title: str = ""
+    predictions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class MlBackend:
     id: int
     url: str
     title: str
+    model_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +149,18 @@ class LabelStudio:
     @translated
     def project(self, project: int) -> Project:
         """The project as it is now."""
-        found = self._client.projects.get(project)
-        return Project(
-            id=project,
-            label_config=found.label_config or "",
-            annotations=found.total_annotations_number or 0,
-            tasks=found.task_number or 0,
-        )
+        return _project(self._client.projects.get(project))
+
+    @translated
+    def projects(self) -> list[Project]:
+        """All projects that the token's owner sees."""
+        found: list[Project] = []
+        for number in itertools.count(1):
+            page = self._client.projects.list(include=_COUNTS, page=number, page_size=_PAGE)
+            found += [_project(each) for each in page.items or []]
+            if not page.items or len(found) >= page.response.count:
+                break
+        return found
 
     @translated
     def annotated_tasks(self, project: int) -> list[dict[str, Any]]:
@@ -167,14 +177,36 @@ class LabelStudio:
         By the order of their ids, from the first one *after*, so that it does not matter which of them get a prediction
         meanwhile.
         """
-        # Label Studio's filter finds parts of names: for it, whatever has "birds v12" has "birds v1". Where versions
-        # are alike it must let all pass. It stays, since a task tells of its versions only if they are filtered by.
-        alike = any(_contains(each, model_version) for each in self._model_versions(project) - {model_version})
-        without = [] if alike else [model_version]
+        # Where versions are alike the filter must let all pass. It stays, since a task tells of its versions only if
+        # they are filtered by.
+        without = [] if self._alike(project, model_version) else [model_version]
         while page := self._waiting_page(project, without, after=after):
             if lacking := [task for task in page if not _has(task["versions"], model_version)]:
                 yield lacking
             after = page[-1]["id"]
+
+    def count_waiting(self, project: int, model_version: str) -> tuple[int, int]:
+        """How many tasks nobody has annotated, and how many of these lack a prediction of *model_version*."""
+        waiting = self._count(project, _waiting_filters([], after=0))
+        if not model_version:
+            return waiting, waiting
+        if self._alike(project, model_version):
+            return waiting, sum(len(page) for page in self.waiting_tasks(project, model_version))
+        return waiting, self._count(project, _waiting_filters([model_version], after=0))
+
+    @translated
+    def _count(self, project: int, filters: list[dict[str, Any]]) -> int:
+        """How many tasks pass; only one of them is sent along."""
+        query = json.dumps({"filters": {"conjunction": "and", "items": filters}})
+        page = self._client.tasks.list(project=project, query=query, resolve_uri=False, page=1, page_size=1)
+        return int(page.response.total)
+
+    def _alike(self, project: int, model_version: str) -> bool:
+        """Whether predictions of another version would pass for such of *model_version* in Label Studio's filter.
+
+        It finds parts of names: for it, whatever has "birds v12" has "birds v1".
+        """
+        return any(_contains(each, model_version) for each in self._model_versions(project) - {model_version})
 
     @translated
     def _model_versions(self, project: int) -> set[str]:
@@ -185,16 +217,7 @@ class LabelStudio:
 
     @translated
     def _waiting_page(self, project: int, without: list[str], *, after: int) -> list[dict[str, Any]]:
-        filters = [
-            {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": after},
-            {"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0},
-            {
-                "filter": "filter:tasks:predictions_model_versions",
-                "operator": "not_contains",
-                "type": "List",
-                "value": without,
-            },
-        ]
+        filters = _waiting_filters(without, after=after)
         query = json.dumps({"filters": {"conjunction": "and", "items": filters}, "ordering": ["tasks:id"]})
         page = self._client.tasks.list(project=project, query=query, resolve_uri=False, page=1, page_size=_PAGE)
         return [
@@ -217,8 +240,15 @@ class LabelStudio:
 
         Any other one is somebody else's, and must get neither our name nor our password.
         """
-        found = [MlBackend(each.id, each.url, each.title or "") for each in self._client.ml.list(project=project)]
-        return next((each for each in found if url and same_place(each.url, url)), None)
+        return next((each for each in self.ml_backends(project) if url and same_place(each.url, url)), None)
+
+    @translated
+    def ml_backends(self, project: int) -> list[MlBackend]:
+        """All ML backends of the project. Label Studio asks each for its health and version before it answers."""
+        return [
+            MlBackend(each.id, each.url, each.title or "", each.model_version or "")
+            for each in self._client.ml.list(project=project)
+        ]
 
     @translated
     def set_title(self, project: int, backend: MlBackend, title: str) -> None:
@@ -273,6 +303,31 @@ class LabelStudio:
     def _authorization(self) -> dict[str, str]:
         headers = self._client._client_wrapper.get_headers()  # the SDK's only way to a fresh token
         return {name: value for name, value in headers.items() if name.lower() == "authorization"}
+
+
+def _project(found: Any) -> Project:  # noqa: ANN401  # the SDK has several types of it
+    return Project(
+        id=found.id,
+        label_config=found.label_config or "",
+        annotations=found.total_annotations_number or 0,
+        tasks=found.task_number or 0,
+        title=found.title or "",
+        predictions=found.total_predictions_number or 0,
+    )
+
+
+def _waiting_filters(without: list[str], *, after: int) -> list[dict[str, Any]]:
+    """The tasks that nobody has annotated and that have no prediction of the versions *without*."""
+    return [
+        {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": after},
+        {"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0},
+        {
+            "filter": "filter:tasks:predictions_model_versions",
+            "operator": "not_contains",
+            "type": "List",
+            "value": without,
+        },
+    ]
 
 
 def same_place(first: str, second: str) -> bool:

@@ -39,6 +39,15 @@ class Policy:
     cooldown: timedelta = timedelta(minutes=10)
     per_day: int = 24
 
+    @classmethod
+    def of(cls, settings: Settings) -> "Policy":
+        """As the settings say."""
+        return cls(
+            every=settings.start_training_each_n_updates,
+            cooldown=timedelta(seconds=settings.training_cooldown_seconds),
+            per_day=settings.max_trainings_per_day,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -153,11 +162,50 @@ def execution_token(pipeline: str, project: int, history: History) -> str:
     return hashlib.sha256(f"{pipeline}/{project}/{history.newest}".encode()).hexdigest()
 
 
-class TrainingCloud(Protocol):
+class FailureSource(Protocol):
+    """Tells how an execution failed."""
+
+    def execution_failure(self, execution: Execution) -> Failure: ...
+
+
+class Histories:
+    """Sums up projects' executions; remembers how they failed and how few annotations there were meanwhile."""
+
+    def __init__(self, source: FailureSource) -> None:
+        self._source = source
+        self._failures: dict[str, Failure] = {}
+        self._lowest: dict[int, tuple[str, int]] = {}  # a project's newest execution, fewest annotations seen since
+
+    def read(self, project: int, executions: Sequence[Execution], *, annotations: int, now: datetime) -> History:
+        """The history of *project* by its *executions*, newest first, and its count of *annotations* now."""
+        failures: dict[str, Failure] = {}
+        for execution in executions:
+            if execution.used_up:
+                break
+            if execution.failed:
+                failures[execution.arn] = failure = self._failure(execution, again=execution is executions[0])
+                if failure.refused:
+                    break
+        return self._lowered(project, read_history(executions, now=now, failures=failures), annotations)
+
+    def _failure(self, execution: Execution, *, again: bool) -> Failure:
+        """How it ended is asked for once; for the newest *again*, which somebody may have retried."""
+        if again or execution.arn not in self._failures:
+            self._failures[execution.arn] = self._source.execution_failure(execution)
+        return self._failures[execution.arn]
+
+    def _lowered(self, project: int, history: History, annotations: int) -> History:
+        """Annotations that were trained on and deleted since are not to be made up for before the next training."""
+        newest, lowest = self._lowest.get(project, (history.newest, annotations))
+        lowest = min(lowest, annotations) if newest == history.newest else annotations
+        self._lowest[project] = (history.newest, lowest)
+        return replace(history, last_trained=min(history.last_trained, lowest))
+
+
+class TrainingCloud(FailureSource, Protocol):
     """What the trainer needs of AWS."""
 
     def executions(self, project: int) -> list[Execution]: ...
-    def execution_failure(self, execution: Execution) -> Failure: ...
     def ensure_package_group(self, project: int) -> str: ...
     def newest_approved(self, project: int) -> ModelPackage | None: ...
     def validation_miou(self, package: ModelPackage) -> float | None: ...
@@ -190,13 +238,8 @@ class Trainer:
         self._cloud = cloud
         self._source = source
         self._images = images
-        self.policy = Policy(
-            every=settings.start_training_each_n_updates,
-            cooldown=timedelta(seconds=settings.training_cooldown_seconds),
-            per_day=settings.max_trainings_per_day,
-        )
-        self._failures: dict[str, Failure] = {}
-        self._lowest: dict[int, tuple[str, int]] = {}  # a project's newest execution, fewest annotations seen since
+        self._histories = Histories(cloud)
+        self.policy = Policy.of(settings)
 
     def consider(self, project: int, *, forced: bool = False) -> tuple[Decision, History]:
         """Ask Label Studio and SageMaker how things stand, and start the pipeline if it is time to.
@@ -207,36 +250,12 @@ class Trainer:
         now = datetime.now(UTC)
         found = self._source.project(project)
         config = parse_label_config(found.label_config)  # told from the start, not only at the threshold
-        history = self._lowered(project, self._history(project, now), found.annotations)
+        executions = self._cloud.executions(project)
+        history = self._histories.read(project, executions, annotations=found.annotations, now=now)
         decision = decide(found.annotations, history, self.policy, now=now, forced=forced)
         if decision.action is Action.START:
             decision = self._start(found, config, history, now=now, forced=forced)
         return decision, history
-
-    def _history(self, project: int, now: datetime) -> History:
-        executions = self._cloud.executions(project)
-        failures: dict[str, Failure] = {}
-        for execution in executions:
-            if execution.used_up:
-                break
-            if execution.failed:
-                failures[execution.arn] = failure = self._failure(execution, again=execution is executions[0])
-                if failure.refused:
-                    break
-        return read_history(executions, now=now, failures=failures)
-
-    def _failure(self, execution: Execution, *, again: bool) -> Failure:
-        """How it ended is asked for once; for the newest *again*, which somebody may have retried."""
-        if again or execution.arn not in self._failures:
-            self._failures[execution.arn] = self._cloud.execution_failure(execution)
-        return self._failures[execution.arn]
-
-    def _lowered(self, project: int, history: History, annotations: int) -> History:
-        """Annotations that were trained on and deleted since are not to be made up for before the next training."""
-        newest, lowest = self._lowest.get(project, (history.newest, annotations))
-        lowest = min(lowest, annotations) if newest == history.newest else annotations
-        self._lowest[project] = (history.newest, lowest)
-        return replace(history, last_trained=min(history.last_trained, lowest))
 
     def _start(
         self, project: Project, config: LabelConfig, history: History, *, now: datetime, forced: bool

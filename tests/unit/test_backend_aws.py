@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
-from backend.aws import Answer, Aws, Endpoint, Execution, Failure, ModelPackage, split_s3_uri
+from backend.aws import Answer, Aws, Endpoint, Execution, Failure, ModelPackage, Registered, Step, split_s3_uri
 from backend.errors import AwsAccessError, AwsError, ImageError
 from tests import fakes
 
@@ -183,6 +183,28 @@ def test_it_is_not_looked_further_back_than_an_old_success(stubs: Stubs):
         stubs.sagemaker._queue.clear()  # type: ignore[attr-defined]
 
 
+def test_an_execution_that_failed_says_why(stubs: Stubs):
+    pages(stubs, [{**summary(3, 16, "Failed"), "PipelineExecutionFailureReason": "Step failure"}])
+
+    assert [each.reason for each in stubs.aws.executions(3)] == ["Step failure"]
+
+
+def test_the_steps_of_an_execution_are_told_in_order_with_the_training_job(stubs: Stubs):
+    failed = {"StepName": "Preprocess", "StepStatus": "Failed", "StartTime": NOW, "EndTime": NOW, "FailureReason": "no"}
+    training = {"TrainingJob": {"Arn": f"{ARN}:training-job/pipelines-abc-Train-xyz"}}
+    running = {"StepName": "Train", "StepStatus": "Executing", "StartTime": NOW, "Metadata": training}
+    stubs.sagemaker.add_response(
+        "list_pipeline_execution_steps",
+        {"PipelineExecutionSteps": [failed, running]},
+        {"PipelineExecutionArn": f"{ARN}:x", "SortOrder": "Ascending", "MaxResults": 100},
+    )
+
+    assert stubs.aws.steps(Execution(f"{ARN}:x", "Executing", 16, 0, NOW)) == (
+        Step("Preprocess", "Failed", NOW, NOW, "no"),
+        Step("Train", "Executing", NOW, job="pipelines-abc-Train-xyz"),
+    )
+
+
 def test_an_execution_is_started_with_its_token_and_parameters(stubs: Stubs):
     arn = f"{ARN}:pipeline/label-studio-segmentation/execution/abc"
     stubs.sagemaker.add_response(
@@ -249,6 +271,51 @@ def test_the_newest_approved_package_is_described(stubs: Stubs):
     stubs.sagemaker.add_response("describe_model_package", described, {"ModelPackageName": PACKAGE.arn})
 
     assert stubs.aws.newest_approved(3) == PACKAGE
+
+
+def test_the_newest_packages_are_listed_whatever_their_approval(stubs: Stubs):
+    listed = [
+        {
+            "ModelPackageArn": f"{ARN}:model-package/{NAME}/{version}",
+            "ModelPackageVersion": version,
+            "ModelApprovalStatus": approval,
+            "ModelPackageStatus": "Completed",
+            "CreationTime": NOW,
+        }
+        for version, approval in ((2, "PendingManualApproval"), (1, "Approved"))
+    ]
+    request = {"ModelPackageGroupName": NAME, "SortBy": "CreationTime", "SortOrder": "Descending", "MaxResults": 2}
+    stubs.sagemaker.add_response("list_model_packages", {"ModelPackageSummaryList": listed}, request)
+    stubs.sagemaker.add_client_error("list_model_packages", "ValidationException", "the group does not exist")
+
+    assert stubs.aws.newest_packages(3, 2) == [
+        Registered(f"{ARN}:model-package/{NAME}/2", 2, "PendingManualApproval"),
+        Registered(f"{ARN}:model-package/{NAME}/1", 1, "Approved"),
+    ]
+    assert stubs.aws.newest_packages(3, 2) == []
+
+
+@pytest.mark.parametrize(
+    ("containers", "where"),
+    [
+        pytest.param(
+            [{"Image": "i", "ModelDataUrl": "s3://birds/m/model.tar.gz"}], "s3://birds/m/model.tar.gz", id="it"
+        ),
+        pytest.param([{"Image": "i"}], "", id="an image alone"),
+    ],
+)
+def test_a_package_tells_where_its_model_lies(stubs: Stubs, containers: list[dict[str, str]], where: str):
+    described = {
+        "ModelPackageName": "x",
+        "ModelPackageArn": PACKAGE.arn,
+        "CreationTime": NOW,
+        "ModelPackageStatus": "Completed",
+        "ModelPackageStatusDetails": {"ValidationStatuses": []},
+        "InferenceSpecification": {"Containers": containers},
+    }
+    stubs.sagemaker.add_response("describe_model_package", described, {"ModelPackageName": PACKAGE.arn})
+
+    assert stubs.aws.model_data(PACKAGE.arn) == where
 
 
 def test_without_a_group_or_an_approved_package_there_is_none(stubs: Stubs):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backend.errors import ImageAwayError, ImageError, LabelStudioError
-from backend.label_studio import LabelStudio, basic_authorization, download
+from backend.label_studio import LabelStudio, Project, basic_authorization, download
 
 Answer = tuple[int, bytes, dict[str, str]]
 
@@ -84,6 +84,61 @@ def test_only_the_backend_at_our_own_address_is_taken_as_ours(
 
     assert (studio.ml_backend(3, "http://backend:9090") is not None) is found
     assert studio.ml_backend(3, "") is None
+
+
+def project_row(number: int) -> dict[str, Any]:
+    counts = {"task_number": 60, "total_annotations_number": 16, "total_predictions_number": 44}
+    return {"id": number, "title": f"Birds {number}", "label_config": "<View/>", **counts}
+
+
+def test_all_pages_of_projects_are_read_and_no_page_too_many(server: Server, studio: LabelStudio):
+    def answer(path: str) -> Answer:
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(path).query)
+        first = int(query["page"][0]) * int(query["page_size"][0]) - 100
+        rows = [project_row(number) for number in range(1, 151)]
+        return 200, json.dumps({"count": 150, "results": rows[first : first + 100]}).encode(), {}
+
+    server.answer = answer
+
+    found = studio.projects()
+
+    assert [each.id for each in found] == list(range(1, 151))
+    assert found[0] == Project(1, "<View/>", annotations=16, tasks=60, title="Birds 1", predictions=44)
+    assert len(server.requests) == 2
+
+
+def counting(versions: dict[str, int], waiting: int, lacking: int) -> Callable[[str], Answer]:
+    """A Label Studio whose project has predictions of these *versions*."""
+
+    def answer(path: str) -> Answer:
+        if "model-versions" in path:
+            return 200, json.dumps(versions).encode(), {}
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(path).query)
+        filters = json.loads(query["query"][0])["filters"]["items"]
+        total = lacking if filters[-1]["value"] else waiting
+        known: list[dict[str, Any]] = [
+            {"id": number, "data": {}, "predictions_model_versions": "birds v12"} for number in (1, 2)
+        ]
+        shown = known if filters[0]["value"] == 0 else []
+        return 200, json.dumps({"tasks": shown, "total": total, "total_annotations": 0}).encode(), {}
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("version", "versions", "counts"),
+    [
+        pytest.param("", {}, (44, 44), id="no model yet"),
+        pytest.param("birds v2", {"birds v2": 30}, (44, 14), id="counted by Label Studio"),
+        pytest.param("birds v1", {"birds v12": 30}, (44, 2), id="another version that begins alike: counted here"),
+    ],
+)
+def test_waiting_tasks_are_counted_and_those_without_a_prediction(
+    server: Server, studio: LabelStudio, version: str, versions: dict[str, int], counts: tuple[int, int]
+):
+    server.answer = counting(versions, 44, 14)
+
+    assert studio.count_waiting(3, version) == counts
 
 
 def test_an_error_shows_neither_a_signature_nor_a_password(server: Server):

@@ -17,14 +17,14 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable, Unauthorized
 
 from backend.aws import Aws
-from backend.config import Settings
+from backend.config import NO_MODEL, Settings
 from backend.deployer import Deployer
 from backend.errors import BackendError, RequestError, SettingsError
 from backend.events import KINDS, parse_project_id
 from backend.images import Images
 from backend.label_studio import LabelStudio, basic_authorization
 from backend.metrics import Metrics
-from backend.model import NO_MODEL, SageMakerSegmentation, Service
+from backend.model import SageMakerSegmentation, Service
 from backend.poller import Inline, Poller, Rounds
 from backend.predictor import Predictor
 from backend.preflight import Preflight

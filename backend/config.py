@@ -12,6 +12,7 @@ from typing import TypeVar
 from backend.errors import SettingsError
 
 T = TypeVar("T")
+NO_MODEL = "not trained yet"  # what Label Studio shows as the model's version until there is one
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")  # SageMaker's own pattern for names
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
@@ -49,13 +50,13 @@ class Settings:
     log_level: str = "INFO"
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
-        """Read *env* (the process's environment if left out).
+    def from_env(cls, env: Mapping[str, str] | None = None, *, writes: bool = True) -> "Settings":
+        """Read *env* (the process's environment if left out); *writes* is whether ``MODEL_DIR`` will be written to.
 
         Raises:
             SettingsError: with one line for each variable that is missing or cannot be used.
         """
-        reader = _Reader(os.environ if env is None else env)
+        reader = _Reader(os.environ if env is None else env, writes=writes)
         values = _read_all(reader)
         if reader.problems:
             raise SettingsError(reader.problems)
@@ -74,6 +75,10 @@ class Settings:
         """What Label Studio calls the model of a package, e.g. ``birds v3``."""
         return f"{self.model_name} v{package_version}"
 
+    def is_model_version(self, name: str) -> bool:
+        """Whether this backend calls a model so, or the want of one: what tells it from other ML backends."""
+        return name == NO_MODEL or re.fullmatch(rf"{re.escape(self.model_name)} v\d+", name) is not None
+
     def key(self, *parts: str) -> str:
         """An object key below ``S3_PREFIX``."""
         return "/".join(part for part in (self.s3_prefix, *parts) if part)
@@ -82,8 +87,9 @@ class Settings:
 class _Reader:
     """Reads variables one by one and remembers every problem, so that they are reported together."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], *, writes: bool) -> None:
         self._env = env
+        self._writes = writes
         self.problems: list[str] = []
 
     def text(self, *names: str, default: str | None = None) -> str:
@@ -127,8 +133,10 @@ class _Reader:
         return value
 
     def folder(self, name: str, default: Path) -> Path:
-        """A folder that this process can write to; made if it is not there."""
+        """A folder that this process can write to, made if it is not there; unless nothing is to be written."""
         path = Path(self.text(name, default=str(default))).expanduser()
+        if not self._writes:
+            return path
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

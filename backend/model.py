@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from backend.config import Settings
+from backend.config import NO_MODEL, Settings
 from backend.errors import LabelConfigError, RequestError
 from backend.events import Event, Kind, find_project_id, parse_event
 from backend.predictor import Item, Outcome
@@ -37,7 +37,6 @@ NOT_FORCED = (
     "START_TRAINING counts as a saved annotation, not as Start Training: Label Studio sends the same for both while "
     "'Start model training on annotation submission' is on; turn it off there to train at once"
 )
-NO_MODEL = "not trained yet"  # what Label Studio shows as the model's version until there is one
 
 
 class TaskPredictor(Protocol):

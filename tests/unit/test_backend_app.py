@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from backend.app import APP_LOAD_ERROR, Parts, build, create_app, hosted_model
-from backend.config import Settings
+from backend.config import NO_MODEL, Settings
 from backend.errors import AwsError
 from backend.metrics import Metrics
-from backend.model import NO_MODEL, SageMakerSegmentation, Service
+from backend.model import SageMakerSegmentation, Service
 from backend.predictor import Outcome
 from backend.state import ProjectState, StateFile
 from backend.trainer import Policy

@@ -46,6 +46,29 @@ def test_all_problems_are_told_at_once():
         assert name in str(caught.value)
 
 
+def test_where_nothing_is_written_the_folder_is_neither_made_nor_missed(env: dict[str, str], tmp_path: Path):
+    Settings.from_env(env, writes=False)
+    Settings.from_env({**env, "MODEL_DIR": "/dev/null/cache"}, writes=False)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("not trained yet", True),
+        ("segmentation v12", True),
+        ("segmentation v", False),
+        ("segmentation v1 beta", False),
+        ("segmentationXv1", False),
+        ("SAM", False),
+        ("", False),
+    ],
+)
+def test_a_models_version_tells_this_backend_from_others(env: dict[str, str], name: str, ours: bool):
+    assert Settings.from_env(env).is_model_version(name) is ours
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

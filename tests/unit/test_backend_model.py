@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from backend.config import NO_MODEL
 from backend.errors import RequestError
-from backend.model import NEW_TO_PREDICT, NO_MODEL, NOT_FORCED, SageMakerSegmentation, Service
+from backend.model import NEW_TO_PREDICT, NOT_FORCED, SageMakerSegmentation, Service
 from backend.predictor import Outcome
 from backend.state import StateFile
 from backend.trainer import Policy

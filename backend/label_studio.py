@@ -25,7 +25,6 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 _PAGE = 100
-_COUNTS = "task_number,total_annotations_number,total_predictions_number"  # of those that Label Studio can count
 _AWAY = {502, 503, 504}
 _TAG = re.compile(r"<[^>]*>")
 _DETAIL_CUT = 400
@@ -156,7 +155,7 @@ class LabelStudio:
         """All projects that the token's owner sees."""
         found: list[Project] = []
         for number in itertools.count(1):
-            page = self._client.projects.list(include=_COUNTS, page=number, page_size=_PAGE)
+            page = self._client.projects.list(page=number, page_size=_PAGE)  # `include` would leave ids and titles out
             found += [_project(each) for each in page.items or []]
             if not page.items or len(found) >= page.response.count:
                 break

@@ -1,14 +1,25 @@
 """``python -m backend COMMAND``: what is done beside the running service, with the service's own settings."""
 
 import argparse
+import contextlib
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
 
-from backend.config import Settings
+from backend.aws import Aws
+from backend.config import Settings, s3_endpoint
+from backend.console import Console
 from backend.errors import BackendError, SettingsError
+from backend.inputs import backend_url, http_url, key_prefix, labeling_interface, names, read_labeling_interface
+from backend.label_studio_setup import Storage, StudioSetup
+from backend.setup import Setup
+from pipeline.publish import PublishError, Target, parse_override, publish
+from pipeline.rendering import committed_definition
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,11 +50,108 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_setup(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    setup = commands.add_parser("setup", help="make what a project needs in S3, SageMaker and Label Studio")
+def _add_setup(commands: Commands) -> None:
+    about = "make what a project needs in S3, SageMaker and Label Studio"
+    again = "Safe to run again: what is there is found, and mended where it differs."
+    setup = commands.add_parser("setup", help=about, description=f"{about[0].upper() + about[1:]}. {again}")
     setup.set_defaults(command=_setup)
+    setup.add_argument("--backend-url", required=True, metavar="URL", help="the ML backend as Label Studio reaches it")
+    setup.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for what does not answer yet (60)")
+    _add_project(setup.add_argument_group("the project"))
+    _add_storages(setup.add_argument_group("its images and annotations in S3_BUCKET"))
+    _add_pipeline(setup.add_argument_group("the pipeline"))
 
 
-def _setup(_options: argparse.Namespace) -> int:
-    Settings.from_env()
+def _add_project(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--title", default="Bird parts", help="made if there is none with it (Bird parts)")
+    labels = group.add_mutually_exclusive_group()
+    labels.add_argument(
+        "--labels", default="Beak,Head,Wing,Body", help="to draw, in a new project (Beak,Head,Wing,Body)"
+    )
+    labels.add_argument("--label-config", type=Path, metavar="FILE", help="or a new project's whole labeling interface")
+    group.add_argument("--label-studio-public-url", metavar="URL", help="as a person reaches it (LABEL_STUDIO_URL)")
+
+
+def _add_storages(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--create-bucket", action="store_true", help="make the bucket if it is not there")
+    group.add_argument("--images", type=Path, metavar="DIR", help="upload the images of this folder that are not there")
+    group.add_argument("--images-prefix", default="images/", metavar="PREFIX", help="where images are (images/)")
+    group.add_argument("--annotations-prefix", default="annotations/", metavar="PREFIX", help="copies (annotations/)")
+    group.add_argument(
+        "--presign", action="store_true", help="let browsers fetch images from S3, not from Label Studio"
+    )
+    group.add_argument("--storage-endpoint", metavar="URL", help="S3 as Label Studio reaches it (AWS_ENDPOINT_URL_S3)")
+    group.add_argument("--storage-keys", action="store_true", help="give Label Studio this process's AWS access key")
+
+
+def _add_pipeline(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter's default")
+    group.add_argument("--training-image", default="", metavar="IMAGE", help="instead of the built-in algorithm")
+    group.add_argument("--processing-image", default="", metavar="IMAGE", help="instead of AWS's PyTorch image")
+
+
+def _setup(options: argparse.Namespace) -> int:
+    settings, console = Settings.from_env(), Console(sys.stdout)
+    # What people gave is checked before anything is made.
+    address = backend_url(options.backend_url)
+    public = http_url(options.label_studio_public_url or settings.label_studio_url, "--label-studio-public-url")
+    file = options.label_config
+    interface = read_labeling_interface(file) if file else labeling_interface(names(options.labels))
+    cloud = Aws(settings)
+    images, annotations = _storages(options, settings, cloud)
+    studio = StudioSetup(settings.label_studio_url, settings.label_studio_api_key)
+    with contextlib.closing(studio):
+        setup = Setup(settings, cloud=cloud, studio=studio, console=console, patience=options.wait)
+        setup.bucket(create=options.create_bucket)
+        _publish(options, settings, cloud, console)
+        if options.images:
+            setup.images(options.images, images.prefix)
+        project = setup.project(options.title, interface)
+        tasks = setup.source(project, images, presign=options.presign)
+        setup.target(project, annotations)
+        setup.backend(project, address)
+    console.say(f"\nProject: {public}/projects/{project.id}/data\nNext: {_next(settings, images, tasks)}")
     return 0
+
+
+def _storages(options: argparse.Namespace, settings: Settings, cloud: Aws) -> tuple[Storage, Storage]:
+    """Where the images are, and where copies of the annotations go."""
+    endpoint = options.storage_endpoint or s3_endpoint()
+    endpoint = http_url(endpoint, "--storage-endpoint") if endpoint else ""
+    keys = cloud.access_keys() if options.storage_keys else None
+
+    def storage(prefix: str) -> Storage:
+        where = key_prefix(prefix, own=settings.s3_prefix)
+        return Storage(bucket=settings.s3_bucket, prefix=where, region=cloud.region, endpoint=endpoint, keys=keys)
+
+    return storage(options.images_prefix), storage(options.annotations_prefix)
+
+
+def _publish(options: argparse.Namespace, settings: Settings, cloud: Aws, console: Console) -> None:
+    """Put the pipeline there, or mend it."""
+    try:
+        target = Target(
+            bucket=settings.s3_bucket,
+            prefix=settings.s3_prefix,
+            role_arn=settings.sagemaker_role_arn,
+            region=cloud.region,
+            pipeline=settings.sagemaker_pipeline,
+            training_image=options.training_image,
+            processing_image=options.processing_image,
+            overrides=dict(parse_override(each) for each in options.set),
+        )
+        definition = committed_definition()
+        done = console.patiently(
+            lambda: cloud.lend(lambda s3, sagemaker: publish(target, definition, s3=s3, sagemaker=sagemaker)),
+            seconds=options.wait,
+        )
+    except PublishError as error:
+        raise BackendError(f"the pipeline: {error}") from error
+    console.item("pipeline", f"{settings.sagemaker_pipeline}: {'made' if done.created else 'found, published anew'}")
+
+
+def _next(settings: Settings, images: Storage, tasks: int) -> str:
+    if tasks == 0:
+        return f"put images into {images.uri} and run this again"
+    count = settings.start_training_each_n_updates
+    return f"open it, press Label All Tasks and draw; at {count} annotated images the training starts by itself"

@@ -84,6 +84,12 @@ class Settings:
         return "/".join(part for part in (self.s3_prefix, *parts) if part)
 
 
+def s3_endpoint(env: Mapping[str, str] | None = None) -> str:
+    """The address that stands in for S3's own, by boto3's variables; '' where none does."""
+    values = os.environ if env is None else env
+    return values.get("AWS_ENDPOINT_URL_S3") or values.get("AWS_ENDPOINT_URL") or ""
+
+
 class _Reader:
     """Reads variables one by one and remembers every problem, so that they are reported together."""
 

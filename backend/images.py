@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from backend.aws import split_s3_uri
 from backend.config import Settings
@@ -194,7 +194,7 @@ def prepare_image(body: bytes, *, side: int) -> PreparedImage:
             _require_few_pixels(image)
             upright, shown_wh = as_shown(image, side=side)
     except UNREADABLE as error:
-        raise ImageError(f"not an image that can be read: {error}") from error
+        raise ImageError(f"not an image that can be read: {_why(error)}") from error
     buffer = io.BytesIO()
     upright.save(buffer, "JPEG", quality=_JPEG_QUALITY)
     return PreparedImage(buffer.getvalue(), upright.size, shown_wh)
@@ -206,7 +206,12 @@ def require_image(body: bytes) -> None:
         with Image.open(io.BytesIO(body)) as image:
             _require_few_pixels(image)
     except UNREADABLE as error:
-        raise ImageError(f"not an image that can be read: {error}") from error
+        raise ImageError(f"not an image that can be read: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """The reason without the address of a buffer in memory, which is all that Pillow knows of the file."""
+    return "its format is not known" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def _require_few_pixels(image: Image.Image) -> None:

@@ -1,0 +1,204 @@
+"""Makes what a project needs in S3 and in Label Studio, step by step; each step is safe to run again.
+
+A step mends what differs from what is wanted and keeps what people change on purpose: the labeling interface, titles,
+the storages' filters, and whatever else is in the bucket and in the project.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from backend.config import Settings
+from backend.console import Console
+from backend.errors import AwayError, BackendError, ImageError, LabelConfigError, LabelStudioAwayError, LabelStudioError
+from backend.label_studio import Project, basic_authorization
+from backend.label_studio_setup import Change, Storage, Sync
+from backend.local_images import LocalImage, find_images
+from backend.regions import parse_label_config
+
+T = TypeVar("T")
+_NAMED = 10  # files that are left out are named up to this many
+_LOOK_S = 2.0  # between looks at a sync that goes on
+
+
+class Cloud(Protocol):
+    """What the steps need of AWS."""
+
+    def has_bucket(self) -> bool: ...
+    def create_bucket(self) -> None: ...
+    def object_sizes(self, prefix: str) -> dict[str, int]: ...
+    def put_object(self, key: str, body: bytes, *, content_type: str | None = None) -> None: ...
+
+
+class Studio(Protocol):
+    """What the steps need of Label Studio."""
+
+    def whoami(self) -> str: ...
+    def project(self, project: int) -> Project: ...
+    def find_project(self, title: str) -> Project | None: ...
+    def create_project(self, title: str, label_config: str) -> Project: ...
+    def ensure_source(self, project: int, storage: Storage, *, presign: bool) -> tuple[int, Change]: ...
+    def ensure_target(self, project: int, storage: Storage) -> tuple[int, Change]: ...
+    def start_sync(self, storage: int) -> None: ...
+    def sync_state(self, project: int, storage: int) -> Sync: ...
+    def ensure_webhook(self, project: int, url: str, headers: Mapping[str, str]) -> Change: ...
+    def ensure_backend(self, project: int, url: str, *, title: str, basic_auth: tuple[str, str] | None) -> Change: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The steps. *patience* is how many seconds a service that does not answer is waited for."""
+
+    settings: Settings
+    cloud: Cloud
+    studio: Studio
+    console: Console
+    patience: float = 60.0
+
+    def bucket(self, *, create: bool) -> None:
+        """The bucket is there, if need be made.
+
+        Raises:
+            BackendError: it is not there and not to be made, or somebody else's.
+        """
+        name = self.settings.s3_bucket
+        there = self._patiently(self.cloud.has_bucket)
+        if not there and not create:
+            raise BackendError(
+                f"there is no bucket {name}: make it (--create-bucket does), or name another in S3_BUCKET"
+            )
+        if not there:
+            self.cloud.create_bucket()
+        self.console.item("bucket", f"{name}: {'found' if there else 'made'}")
+
+    def images(self, folder: Path, prefix: str) -> None:
+        """The images in *folder* lie in the bucket below *prefix*; those that lie there with this size are kept."""
+        images, others = find_images(folder)
+        present = self._patiently(lambda: self.cloud.object_sizes(prefix))
+        missing = [image for image in images if present.get(prefix + image.name) != image.size]
+        broken = self._upload(missing, prefix)
+        self._leave_out([*others, *broken])
+        kept, new = len(images) - len(broken), len(missing) - len(broken)
+        self.console.item("images", f"{kept} in s3://{self.settings.s3_bucket}/{prefix} ({new} new)")
+
+    def _upload(self, images: Sequence[LocalImage], prefix: str) -> list[str]:
+        """Upload; what cannot be read, with the reason."""
+        broken = []
+        for number, image in enumerate(images):
+            self.console.progress(f"images: {number} of {len(images)} uploaded")
+            try:
+                body = image.read()
+            except ImageError as error:
+                broken.append(f"{image.name} ({error})")
+                continue
+            self.cloud.put_object(prefix + image.name, body, content_type=image.content_type)
+        return broken
+
+    def _leave_out(self, names: Sequence[str]) -> None:
+        for name in names[:_NAMED]:
+            self.console.item("images", f"left out, not an image: {name.encode(errors='replace').decode()}")
+        if len(names) > _NAMED:
+            self.console.item("images", f"left out, not an image: {len(names) - _NAMED} more")
+
+    def project(self, title: str, label_config: str) -> Project:
+        """The project with this title, made with *label_config* if there is none.
+
+        Raises:
+            LabelConfigError: its labeling interface cannot be trained on.
+        """
+        self._patiently(self.studio.whoami)
+        project = self.studio.find_project(title)
+        if project is None:
+            project = self.studio.create_project(title, label_config)
+            self.console.item("project", f"{title}: made, number {project.id}")
+            return project
+        try:
+            labels = parse_label_config(project.label_config).labels
+        except LabelConfigError as error:
+            raise LabelConfigError(f"project {project.id} {title!r}: {error}; or choose another title") from error
+        self.console.item("project", f"{title}: found, number {project.id}, labels {', '.join(labels)}")
+        return project
+
+    def source(self, project: Project, storage: Storage, *, presign: bool) -> int:
+        """The project has a task for each image in *storage*. Returns the number of its tasks."""
+        if storage.prefix and not self.cloud.object_sizes(storage.prefix):
+            # Label Studio takes no source that has nothing in it. This is what S3's own console makes as a folder.
+            self.cloud.put_object(storage.prefix, b"")
+        with _storage_trouble(storage):
+            number, change = self._told(
+                "source storage", lambda: self.studio.ensure_source(project.id, storage, presign=presign)
+            )
+            new = self._sync(project.id, number)
+        tasks = self.studio.project(project.id).tasks
+        self.console.item("source storage", f"{storage.uri}: {change}, {tasks} tasks ({new} new)")
+        return tasks
+
+    def _sync(self, project: int, storage: int) -> int:
+        """Sync; the number of new tasks."""
+        self.console.during(lambda: self._so_far(project, storage), lambda: self._start_sync(project, storage))
+        while (state := self.studio.sync_state(project, storage)).running:
+            self.console.progress(f"source storage: {state.new} new tasks so far")
+            self.console.sleep(_LOOK_S)
+        if state.failed:
+            raise LabelStudioError(f"not all images became tasks: {state.problem or 'no reason given'}")
+        if state.problem:
+            self.console.item("source storage", f"not all images became tasks: {state.problem}")
+        return state.new
+
+    def _start_sync(self, project: int, storage: int) -> None:
+        try:
+            self.studio.start_sync(storage)
+        except AwayError:
+            # A proxy in front of Label Studio has no more patience; Label Studio goes on all the same.
+            if not self.studio.sync_state(project, storage).running:
+                raise
+
+    def _so_far(self, project: int, storage: int) -> str:
+        try:
+            return f"source storage: {self.studio.sync_state(project, storage).new} new tasks so far"
+        except LabelStudioError:  # too busy to say
+            return "source storage: Label Studio makes tasks"
+
+    def target(self, project: Project, storage: Storage) -> None:
+        """Each annotation of the project is copied to *storage*."""
+        with _storage_trouble(storage):
+            _, change = self._told("target storage", lambda: self.studio.ensure_target(project.id, storage))
+        self.console.item("target storage", f"{storage.uri}: {change}")
+
+    def backend(self, project: Project, url: str) -> None:
+        """Label Studio asks the ML backend at *url* for predictions and tells it what happens in the project.
+
+        The webhook comes first: Label Studio makes one itself where there is none, but without the password.
+        """
+        hook, auth = f"{url}/webhook", self.settings.basic_auth
+        headers = {"Authorization": basic_authorization(*auth)} if auth else {}
+        first = self.studio.ensure_webhook(project.id, hook, headers)
+        change = self._patiently(
+            lambda: self.studio.ensure_backend(project.id, url, title=self.settings.model_name, basic_auth=auth)
+        )
+        self.studio.ensure_webhook(project.id, hook, headers)  # an ML backend that was there may have had its own
+        self.console.item("webhook", f"{hook}: {first}")
+        self.console.item("ML backend", f"{url}: {change}")
+
+    def _told(self, name: str, call: Callable[[], T]) -> T:
+        return self.console.during(lambda: f"{name}: Label Studio is at it", call)
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        return self.console.patiently(call, seconds=self.patience)
+
+
+@contextmanager
+def _storage_trouble(storage: Storage) -> Iterator[None]:
+    try:
+        yield
+    except LabelStudioAwayError:
+        raise
+    except LabelStudioError as error:
+        where = f" at {storage.endpoint}" if storage.endpoint else ""
+        raise LabelStudioError(
+            f"Label Studio cannot use {storage.uri}{where}: {error}\n"
+            "Wanted: the address by which Label Studio reaches S3 (--storage-endpoint), and credentials of its own or "
+            "an access key (--storage-keys) that may list, read and write there"
+        ) from error

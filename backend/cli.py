@@ -12,9 +12,11 @@ from backend.aws import Aws
 from backend.config import Settings, s3_endpoint
 from backend.console import Console
 from backend.errors import BackendError, SettingsError
+from backend.events import find_project_id
 from backend.inputs import backend_url, http_url, key_prefix, labeling_interface, names, read_labeling_interface
 from backend.label_studio_setup import Storage, StudioSetup
 from backend.setup import Setup
+from backend.status import show_status
 from pipeline.publish import PublishError, Target, parse_override, publish
 from pipeline.rendering import committed_definition
 
@@ -47,7 +49,37 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m backend", description="The ML backend's commands.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_setup(commands)
+    _add_status(commands)
     return parser
+
+
+def _add_status(commands: Commands) -> None:
+    about = "show how projects stand: annotations, execution, models, endpoint, predictions"
+    which = "All projects are shown that have this ML backend connected."
+    status = commands.add_parser("status", help=about, description=f"{about[0].upper() + about[1:]}. {which}")
+    status.set_defaults(command=_status)
+    status.add_argument("--project", type=_project_id, metavar="ID", help="only this one, connected or not")
+    status.add_argument("--watch", action="store_true", help="go on, and tell every change until Ctrl-C")
+    status.add_argument("--every", type=_interval, metavar="SECONDS", help="from look to look (POLL_SECONDS, 2 to 30)")
+
+
+def _project_id(text: str) -> int:
+    project = find_project_id(text)
+    if project is None:
+        raise argparse.ArgumentTypeError(f"wanted a project's id, as in its address in Label Studio, got {text!r}")
+    return project
+
+
+def _interval(text: str) -> float:
+    seconds = float(text) if text.replace(".", "", 1).isdecimal() else 0.0
+    if not 1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"wanted seconds from 1 to 3600, got {text!r}")
+    return seconds
+
+
+def _status(options: argparse.Namespace) -> int:
+    settings = Settings.from_env(writes=False)
+    return show_status(settings, out=sys.stdout, project=options.project, watch=options.watch, every=options.every)
 
 
 def _add_setup(commands: Commands) -> None:

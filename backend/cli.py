@@ -13,11 +13,11 @@ from backend.config import Settings, s3_endpoint
 from backend.console import Console
 from backend.errors import BackendError, SettingsError
 from backend.events import find_project_id
-from backend.inputs import backend_url, http_url, key_prefix, labeling_interface, names, read_labeling_interface
+from backend.inputs import backend_url, http_url, key_prefix, label_names, labeling_interface, read_labeling_interface
 from backend.label_studio_setup import Storage, StudioSetup
 from backend.setup import Setup
 from backend.status import show_status
-from pipeline.publish import PublishError, Target, parse_override, publish
+from pipeline.publish import Published, PublishError, Target, parse_override, publish
 from pipeline.rendering import committed_definition
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -128,14 +128,15 @@ def _setup(options: argparse.Namespace) -> int:
     address = backend_url(options.backend_url)
     public = http_url(options.label_studio_public_url or settings.label_studio_url, "--label-studio-public-url")
     file = options.label_config
-    interface = read_labeling_interface(file) if file else labeling_interface(names(options.labels))
+    interface = read_labeling_interface(file) if file else labeling_interface(label_names(options.labels))
     cloud = Aws(settings)
     images, annotations = _storages(options, settings, cloud)
+    target = _target(options, settings, cloud.region)
     studio = StudioSetup(settings.label_studio_url, settings.label_studio_api_key)
     with contextlib.closing(studio):
         setup = Setup(settings, cloud=cloud, studio=studio, console=console, patience=options.wait)
         setup.bucket(create=options.create_bucket)
-        _publish(options, settings, cloud, console)
+        _publish(target, cloud, console, patience=options.wait)
         if options.images:
             setup.images(options.images, images.prefix)
         project = setup.project(options.title, interface)
@@ -153,33 +154,43 @@ def _storages(options: argparse.Namespace, settings: Settings, cloud: Aws) -> tu
     keys = cloud.access_keys() if options.storage_keys else None
 
     def storage(prefix: str) -> Storage:
-        where = key_prefix(prefix, own=settings.s3_prefix)
-        return Storage(bucket=settings.s3_bucket, prefix=where, region=cloud.region, endpoint=endpoint, keys=keys)
+        return Storage(bucket=settings.s3_bucket, prefix=prefix, region=cloud.region, endpoint=endpoint, keys=keys)
 
-    return storage(options.images_prefix), storage(options.annotations_prefix)
+    images = key_prefix(options.images_prefix, "--images-prefix", own=settings.s3_prefix)
+    annotations = key_prefix(options.annotations_prefix, "--annotations-prefix", own=settings.s3_prefix)
+    return storage(images), storage(annotations)
 
 
-def _publish(options: argparse.Namespace, settings: Settings, cloud: Aws, console: Console) -> None:
-    """Put the pipeline there, or mend it."""
+def _target(options: argparse.Namespace, settings: Settings, region: str) -> Target:
+    """What the pipeline is to be like."""
     try:
-        target = Target(
-            bucket=settings.s3_bucket,
-            prefix=settings.s3_prefix,
-            role_arn=settings.sagemaker_role_arn,
-            region=cloud.region,
-            pipeline=settings.sagemaker_pipeline,
-            training_image=options.training_image,
-            processing_image=options.processing_image,
-            overrides=dict(parse_override(each) for each in options.set),
-        )
-        definition = committed_definition()
-        done = console.patiently(
-            lambda: cloud.lend(lambda s3, sagemaker: publish(target, definition, s3=s3, sagemaker=sagemaker)),
-            seconds=options.wait,
-        )
+        overrides = dict(parse_override(each) for each in options.set)
     except PublishError as error:
-        raise BackendError(f"the pipeline: {error}") from error
-    console.item("pipeline", f"{settings.sagemaker_pipeline}: {'made' if done.created else 'found, published anew'}")
+        raise BackendError(f"--set: {error}") from error
+    return Target(
+        bucket=settings.s3_bucket,
+        prefix=settings.s3_prefix,
+        role_arn=settings.sagemaker_role_arn,
+        region=region,
+        pipeline=settings.sagemaker_pipeline,
+        training_image=options.training_image,
+        processing_image=options.processing_image,
+        overrides=overrides,
+    )
+
+
+def _publish(target: Target, cloud: Aws, console: Console, *, patience: float) -> None:
+    """The pipeline is there, as *target* wants it."""
+    definition = committed_definition()
+
+    def attempt() -> Published:
+        return cloud.lend(lambda s3, sagemaker: publish(target, definition, s3=s3, sagemaker=sagemaker))
+
+    try:
+        done = console.patiently(attempt, seconds=patience)
+    except PublishError as error:
+        raise BackendError(str(error)) from error
+    console.item("pipeline", f"{target.pipeline}: {'made' if done.created else 'found, published anew'}")
 
 
 def _next(settings: Settings, images: Storage, tasks: int) -> str:

@@ -13,22 +13,25 @@ from backend.regions import parse_label_config
 _COLOURS = ("#D4380D", "#FFC069", "#1677FF", "#389E0D", "#722ED1", "#13C2C2", "#EB2F96", "#AD8B00")
 
 
-def names(text: str) -> tuple[str, ...]:
-    """The names in a list with commas, each once, in their order."""
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+def label_names(text: str) -> tuple[str, ...]:
+    """The labels in a list with commas, each once, in their order.
+
+    Raises:
+        LabelConfigError: there is none.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise LabelConfigError(f"--labels: wanted names with commas between them, got {text!r}")
+    return names
 
 
 def labeling_interface(labels: Sequence[str]) -> str:
-    """An interface to draw polygons with these labels.
-
-    Raises:
-        LabelConfigError: there are no labels.
-    """
+    """An interface to draw polygons with these labels."""
     tags = "".join(
         f"    <Label value={quoteattr(label)} background={quoteattr(colour)}/>\n"
         for label, colour in zip(labels, itertools.cycle(_COLOURS), strict=False)
     )
-    interface = (
+    return (
         "<View>\n"
         '  <Image name="image" value="$image" zoom="true"/>\n'
         '  <PolygonLabels name="label" toName="image" strokeWidth="3" pointSize="small" opacity="0.4">\n'
@@ -36,8 +39,6 @@ def labeling_interface(labels: Sequence[str]) -> str:
         "  </PolygonLabels>\n"
         "</View>"
     )
-    parse_label_config(interface)
-    return interface
 
 
 def read_labeling_interface(path: Path) -> str:
@@ -54,7 +55,7 @@ def read_labeling_interface(path: Path) -> str:
     return interface
 
 
-def key_prefix(text: str, *, own: str) -> str:
+def key_prefix(text: str, what: str, *, own: str) -> str:
     """A folder of the bucket, ending in a slash; *own* is what the backend itself writes below.
 
     Raises:
@@ -62,7 +63,9 @@ def key_prefix(text: str, *, own: str) -> str:
     """
     prefix = text.strip("/") + "/"
     if prefix == "/" or f"{own}/".startswith(prefix):
-        raise BackendError(f"wanted a folder of the bucket beside {own or 'what the backend writes'}, got {text!r}")
+        raise BackendError(
+            f"{what}: wanted a folder in the bucket, beside {own or 'what the backend writes'}, got {text!r}"
+        )
     return prefix
 
 

@@ -109,13 +109,16 @@ def api_detail(error: ApiError) -> str:
     return _TAG.sub("", told).strip()[:_DETAIL_CUT]
 
 
-def _texts(value: object) -> Iterator[str]:
+def _texts(value: object, name: str = "") -> Iterator[str]:
     """The texts in a validation error, which has a list for each field."""
-    if isinstance(value, Mapping | list | tuple):
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(each)
+    if isinstance(value, Mapping):
+        for field, each in value.items():
+            yield from _texts(each, "" if field == "non_field_errors" else f"{field}: ")
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each, name)
     else:
-        yield str(value)
+        yield f"{name}{value}"
 
 
 class LabelStudio:

@@ -1,6 +1,7 @@
 """Adapter: what a set-up makes and changes in Label Studio. The running service has label_studio.py alone."""
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, TypeVar
@@ -21,6 +22,7 @@ Change = Literal["made", "updated", "found"]
 _STORAGE_S = 600
 _SYNC_S = 3600
 _WITH_REASON = {"failed", "completed_with_errors"}
+_POOL = re.compile(r"\w*ConnectionPool\([^)]*\): ")  # how the errors of its HTTP library begin
 _PRESIGN_MINUTES = 60  # Label Studio's own 1 is over before a person has drawn one polygon
 
 
@@ -90,10 +92,10 @@ def _advised(call: Callable[P, R]) -> Callable[P, R]:
 
 
 def _no_answer(detail: str) -> str:
-    reason = detail.partition("Additional info:")[2].strip()[:200] or "no reason given"
+    told = _POOL.sub("", detail.partition("Additional info:")[2]).partition(" with url")[0].strip()
     return (
-        f"the ML backend does not answer Label Studio ({reason}); is it running, and does Label Studio reach it at the "
-        "address of --backend-url?"
+        f"the ML backend does not answer Label Studio ({told or 'no reason given'}); is it running, and does Label "
+        "Studio reach it at the address of --backend-url?"
     )
 
 

@@ -197,8 +197,9 @@ def _storage_trouble(storage: Storage) -> Iterator[None]:
         raise
     except LabelStudioError as error:
         where = f" at {storage.endpoint}" if storage.endpoint else ""
+        reason = "the reason is in its log" if "Debugging info is not available" in str(error) else str(error)
         raise LabelStudioError(
-            f"Label Studio cannot use {storage.uri}{where}: {error}\n"
+            f"Label Studio cannot use {storage.uri}{where}: {reason}\n"
             "Wanted: the address by which Label Studio reaches S3 (--storage-endpoint), and credentials of its own or "
             "an access key (--storage-keys) that may list, read and write there"
         ) from error

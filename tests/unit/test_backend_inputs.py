@@ -1,0 +1,106 @@
+"""What people give a set-up is checked before anything is made."""
+
+from pathlib import Path
+
+import pytest
+
+from backend.errors import BackendError, LabelConfigError
+from backend.inputs import backend_url, http_url, key_prefix, label_names, labeling_interface, read_labeling_interface
+from backend.regions import parse_label_config
+from tests.fakes import BIRDS, LABELS
+
+
+def test_labels_may_have_any_letters_and_count_once():
+    names = label_names(" R&D, Wheel ,5\" <rim>,it's, Wheel,")
+
+    config = parse_label_config(labeling_interface(names))
+
+    assert config.labels == ("R&D", "Wheel", '5" <rim>', "it's")
+    assert config.image_field == "image"
+
+
+def test_more_labels_than_colours_are_all_there():
+    names = [f"part {number}" for number in range(30)]
+
+    assert parse_label_config(labeling_interface(names)).labels == tuple(names)
+
+
+def test_no_labels_are_refused():
+    with pytest.raises(LabelConfigError, match="--labels"):
+        label_names(" , ,")
+
+
+def test_a_file_is_a_project_s_whole_interface(tmp_path: Path):
+    file = tmp_path / "birds.xml"
+    file.write_text(BIRDS, encoding="utf-8")
+
+    assert parse_label_config(read_labeling_interface(file)).labels == LABELS
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(None, "No such file", id="missing"),
+        pytest.param(b"<View", "not readable XML", id="no XML"),
+        pytest.param(b"\xff\xfe\x00", "decode", id="no text"),
+        pytest.param(b"<View><Image name='i' value='$image'/></View>", "exactly one <PolygonLabels>", id="no polygons"),
+        pytest.param(
+            b"<View><Text name='t'/><PolygonLabels name='l' toName='t'><Label value='a'/></PolygonLabels></View>",
+            'wanted <Image name="t">',
+            id="polygons on text",
+        ),
+    ],
+)
+def test_an_interface_that_cannot_be_trained_on_is_named_with_its_file(
+    tmp_path: Path, content: bytes | None, words: str
+):
+    file = tmp_path / "interface.xml"
+    if content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(LabelConfigError, match=r"interface\.xml") as caught:
+        read_labeling_interface(file)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:9090",
+        "https://backend.example.com/sub/",
+        "http://127.0.0.1:9090",
+        "http://[::1]:9090",
+        "http://backend.internal:9090",
+    ],
+)
+def test_label_studio_sends_events_to_these_addresses(url: str):
+    assert backend_url(url) == url.rstrip("/")
+
+
+def test_a_host_name_without_a_dot_is_refused_with_a_way_out():
+    with pytest.raises(BackendError, match=r"no events to 'backend', .* such as backend\.internal"):
+        backend_url("http://backend:9090")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "backend.internal:9090", "ftp://localhost", "http://", "http://localhost:0", "http://localhost:x", "http://[::1",
+     "http://localhost?x=1", "http://localhost#x", "http://me:secret@localhost:9090"],
+)  # fmt: skip
+def test_what_is_no_plain_address_is_refused_without_showing_it(text: str):
+    with pytest.raises(BackendError, match="--public: wanted an address like") as caught:
+        http_url(text, "--public")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix"), [("images", "images/"), ("/a/b/", "a/b/"), ("sagemaker-images/", "sagemaker-images/")]
+)
+def test_a_prefix_is_a_folder(text: str, prefix: str):
+    assert key_prefix(text, "--images-prefix", own="sagemaker") == prefix
+
+
+@pytest.mark.parametrize("text", ["", "/", "sagemaker", "sagemaker/", "a/"])
+def test_a_prefix_that_has_the_backend_s_own_objects_in_it_is_refused(text: str):
+    with pytest.raises(BackendError, match="--images-prefix: wanted a folder"):
+        key_prefix(text, "--images-prefix", own="a/sagemaker" if text == "a/" else "sagemaker")

@@ -123,7 +123,7 @@ def _add_pipeline(group: argparse._ArgumentGroup) -> None:
 
 
 def _setup(options: argparse.Namespace) -> int:
-    settings, console = Settings.from_env(), Console(sys.stdout)
+    settings, console = Settings.from_env(writes=False), Console(sys.stdout)
     # What people gave is checked before anything is made.
     address = backend_url(options.backend_url)
     public = http_url(options.label_studio_public_url or settings.label_studio_url, "--label-studio-public-url")

@@ -1,8 +1,12 @@
 """The adapter to AWS: requests and answers are checked with botocore's own service model."""
 
 import io
+import json
+import os
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
 from backend.aws import Answer, Aws, Endpoint, Execution, Failure, ModelPackage, Registered, Step, split_s3_uri
-from backend.errors import AwsAccessError, AwsError, ImageError
+from backend.errors import AwsAccessError, AwsAwayError, AwsError, ImageError
 from tests import fakes
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
@@ -483,3 +487,92 @@ def test_an_s3_address_is_a_bucket_and_a_raw_key(uri: str, parts: tuple[str, str
 def test_another_address_says_what_was_wanted(uri: str):
     with pytest.raises(AwsError, match="wanted an address like s3://bucket/key"):
         split_s3_uri(uri)
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
+def test_a_bucket_is_made_in_the_region_that_everything_is_in(tmp_path: Path, region: str):
+    s3 = boto3.client("s3", region_name=region, aws_access_key_id="x", aws_secret_access_key="x")
+    aws = Aws(fakes.settings(tmp_path), s3=s3, sagemaker=boto3.client("sagemaker", region), runtime=s3)  # type: ignore[arg-type]
+    place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    with Stubber(s3) as stub:
+        stub.add_response("create_bucket", {}, {"Bucket": "birds", **place})
+        aws.create_bucket()
+    assert aws.region == region
+
+
+def test_a_bucket_is_there_or_not_or_somebody_else_s(stubs: Stubs):
+    stubs.s3.add_response("head_bucket", {}, {"Bucket": "birds"})
+    stubs.s3.add_client_error("head_bucket", "404", "Not Found")
+    stubs.s3.add_client_error("head_bucket", "403", "Forbidden")
+
+    assert stubs.aws.has_bucket()
+    assert not stubs.aws.has_bucket()
+    with pytest.raises(AwsAccessError):
+        stubs.aws.has_bucket()
+
+
+def test_all_objects_below_a_prefix_are_told_with_their_sizes(stubs: Stubs):
+    first = {"Contents": [{"Key": "images/a.jpg", "Size": 3}], "IsTruncated": True, "NextContinuationToken": "more"}
+    asked = {"Bucket": "birds", "Prefix": "images/"}
+    stubs.s3.add_response("list_objects_v2", first, asked)
+    last = {"Contents": [{"Key": "images/b.jpg", "Size": 5}], "IsTruncated": False}
+    stubs.s3.add_response("list_objects_v2", last, {**asked, "ContinuationToken": "more"})
+
+    assert stubs.aws.object_sizes("images/") == {"images/a.jpg": 3, "images/b.jpg": 5}
+
+
+@pytest.mark.parametrize(("status", "kind"), [(503, AwsAwayError), (400, AwsError)])
+def test_a_service_that_is_away_is_told_from_one_that_refuses(stubs: Stubs, status: int, kind: type[AwsError]):
+    stubs.sagemaker.add_client_error("describe_pipeline", "Whatever", "no", http_status_code=status)
+
+    with pytest.raises(AwsError) as caught:
+        stubs.aws.pipeline_arn()
+    assert type(caught.value) is kind
+
+
+def test_a_service_that_nobody_reaches_is_away(stubs: Stubs):
+    def unreachable(*_: object) -> None:
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
+
+    with pytest.raises(AwsAwayError, match="cannot be reached"):
+        stubs.aws.lend(unreachable)
+
+
+def test_an_access_key_is_handed_on_with_its_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    given = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token"}
+    for name, value in {**given, "AWS_DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(name, value)
+
+    keys = Aws(fakes.settings(tmp_path)).access_keys()
+
+    assert (keys.id, keys.secret, keys.token) == ("AKIA", "secret", "token")
+    assert "secret" not in repr(keys)
+
+
+def test_credentials_of_a_role_are_not_handed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), RoleCredentials) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"http://127.0.0.1:{server.server_port}/")
+        with pytest.raises(AwsError, match="which expire"):
+            Aws(fakes.settings(tmp_path)).access_keys()
+        server.shutdown()
+
+
+class RoleCredentials(BaseHTTPRequestHandler):
+    """Gives credentials as a container's role does."""
+
+    def do_GET(self) -> None:
+        end = (NOW + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        body = json.dumps({"AccessKeyId": "AKIA", "SecretAccessKey": "s", "Token": "t", "Expiration": end}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name for it
+        """Silent."""

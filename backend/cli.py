@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m backend", description="The ML backend's commands.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_setup(commands)
+    _add_connect(commands)
     _add_status(commands)
     return parser
 
@@ -87,11 +88,31 @@ def _add_setup(commands: Commands) -> None:
     again = "Safe to run again: what is there is found, and mended where it differs."
     setup = commands.add_parser("setup", help=about, description=f"{about[0].upper() + about[1:]}. {again}")
     setup.set_defaults(command=_setup)
-    setup.add_argument("--backend-url", required=True, metavar="URL", help="the ML backend as Label Studio reaches it")
-    setup.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for what does not answer yet (60)")
+    _add_backend(setup)
+    setup.add_argument("--no-connection", action="store_true", help="leave the ML backend, which does not run yet, out")
     _add_project(setup.add_argument_group("the project"))
     _add_storages(setup.add_argument_group("its images and annotations in S3_BUCKET"))
     _add_pipeline(setup.add_argument_group("the pipeline"))
+
+
+def _add_connect(commands: Commands) -> None:
+    about = "connect the ML backend, which runs, to a project that is there"
+    again = "That is its webhook with the password, and its ML backend. Safe to run again."
+    connect = commands.add_parser("connect", help=about, description=f"{about[0].upper() + about[1:]}. {again}")
+    connect.set_defaults(command=_connect)
+    _add_backend(connect)
+    connect.add_argument("--title", default="Bird parts", help="the project's (Bird parts)")
+    _add_public_url(connect)
+
+
+def _add_backend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backend-url", required=True, metavar="URL", help="the ML backend as Label Studio reaches it")
+    parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for what does not answer yet (60)")
+
+
+def _add_public_url(parser: argparse._ActionsContainer) -> None:
+    about = "Label Studio as a person reaches it (LABEL_STUDIO_URL)"
+    parser.add_argument("--label-studio-public-url", metavar="URL", help=about)
 
 
 def _add_project(group: argparse._ArgumentGroup) -> None:
@@ -101,7 +122,7 @@ def _add_project(group: argparse._ArgumentGroup) -> None:
         "--labels", default="Beak,Head,Wing,Body", help="to draw, in a new project (Beak,Head,Wing,Body)"
     )
     labels.add_argument("--label-config", type=Path, metavar="FILE", help="or a new project's whole labeling interface")
-    group.add_argument("--label-studio-public-url", metavar="URL", help="as a person reaches it (LABEL_STUDIO_URL)")
+    _add_public_url(group)
 
 
 def _add_storages(group: argparse._ArgumentGroup) -> None:
@@ -126,7 +147,7 @@ def _setup(options: argparse.Namespace) -> int:
     settings, console = Settings.from_env(writes=False), Console(sys.stdout)
     # What people gave is checked before anything is made.
     address = backend_url(options.backend_url)
-    public = http_url(options.label_studio_public_url or settings.label_studio_url, "--label-studio-public-url")
+    public = _public_url(options, settings)
     file = options.label_config
     interface = read_labeling_interface(file) if file else labeling_interface(label_names(options.labels))
     cloud = Aws(settings)
@@ -142,9 +163,27 @@ def _setup(options: argparse.Namespace) -> int:
         project = setup.project(options.title, interface)
         tasks = setup.source(project, images, presign=options.presign)
         setup.target(project, annotations)
-        setup.backend(project, address)
-    console.say(f"\nProject: {public}/projects/{project.id}/data\nNext: {_next(settings, images, tasks)}")
+        setup.webhook(project, address)
+        if not options.no_connection:
+            setup.connection(project, address)
+            console.say(_farewell(public, project.id, tasks, settings))
     return 0
+
+
+def _connect(options: argparse.Namespace) -> int:
+    settings, console = Settings.from_env(writes=False), Console(sys.stdout)
+    address, public = backend_url(options.backend_url), _public_url(options, settings)
+    with contextlib.closing(StudioSetup(settings.label_studio_url, settings.label_studio_api_key)) as studio:
+        setup = Setup(settings, cloud=Aws(settings), studio=studio, console=console, patience=options.wait)
+        project = setup.existing_project(options.title)
+        setup.webhook(project, address)
+        setup.connection(project, address)
+    console.say(_farewell(public, project.id, project.tasks, settings))
+    return 0
+
+
+def _public_url(options: argparse.Namespace, settings: Settings) -> str:
+    return http_url(options.label_studio_public_url or settings.label_studio_url, "--label-studio-public-url")
 
 
 def _storages(options: argparse.Namespace, settings: Settings, cloud: Aws) -> tuple[Storage, Storage]:
@@ -193,8 +232,10 @@ def _publish(target: Target, cloud: Aws, console: Console, *, patience: float) -
     console.item("pipeline", f"{target.pipeline}: {'made' if done.created else 'found, published anew'}")
 
 
-def _next(settings: Settings, images: Storage, tasks: int) -> str:
-    if tasks == 0:
-        return f"put images into {images.uri} and run this again"
+def _farewell(public: str, project: int, tasks: int, settings: Settings) -> str:
+    first = "" if tasks else f"import images there, or put them into s3://{settings.s3_bucket} and run `setup` again; "
     count = settings.start_training_each_n_updates
-    return f"open it, press Label All Tasks and draw; at {count} annotated images the training starts by itself"
+    return (
+        f"\nProject: {public}/projects/{project}/data\n"
+        f"Next: {first}press Label All Tasks and draw; at {count} annotated images the training starts by itself"
+    )

@@ -167,20 +167,39 @@ class Setup:
             _, change = self._told("target storage", lambda: self.studio.ensure_target(project.id, storage))
         self.console.item("target storage", f"{storage.uri}: {change}")
 
-    def backend(self, project: Project, url: str) -> None:
-        """Label Studio asks the ML backend at *url* for predictions and tells it what happens in the project.
+    def existing_project(self, title: str) -> Project:
+        """The project with this title.
+
+        Raises:
+            BackendError: there is none.
+        """
+        self._patiently(self.studio.whoami)
+        project = self.studio.find_project(title)
+        if project is None:
+            raise BackendError(f"Label Studio has no project {title!r} that this token sees: `setup` makes one")
+        return project
+
+    def webhook(self, project: Project, url: str) -> None:
+        """Label Studio tells the ML backend at *url*, with its password, what happens in the project."""
+        change = self.studio.ensure_webhook(project.id, *self._hook(url))
+        self.console.item("webhook", f"{url}/webhook: {change}")
+
+    def connection(self, project: Project, url: str) -> None:
+        """Label Studio asks the ML backend at *url*, which has its webhook, for predictions.
 
         The webhook comes first: Label Studio makes one itself where there is none, but without the password.
         """
-        hook, auth = f"{url}/webhook", self.settings.basic_auth
-        headers = {"Authorization": basic_authorization(*auth)} if auth else {}
-        first = self.studio.ensure_webhook(project.id, hook, headers)
+        auth = self.settings.basic_auth
         change = self._patiently(
             lambda: self.studio.ensure_backend(project.id, url, title=self.settings.model_name, basic_auth=auth)
         )
-        self.studio.ensure_webhook(project.id, hook, headers)  # an ML backend that was there may have had its own
-        self.console.item("webhook", f"{hook}: {first}")
+        self.studio.ensure_webhook(project.id, *self._hook(url))  # an ML backend that was there may have had its own
         self.console.item("ML backend", f"{url}: {change}")
+
+    def _hook(self, url: str) -> tuple[str, dict[str, str]]:
+        """Where events go, and the headers that they need there."""
+        auth = self.settings.basic_auth
+        return f"{url}/webhook", {"Authorization": basic_authorization(*auth)} if auth else {}
 
     def _told(self, name: str, call: Callable[[], T]) -> T:
         return self.console.during(lambda: f"{name}: Label Studio is at it", call)

@@ -301,7 +301,8 @@ def test_a_storage_that_label_studio_cannot_use_comes_with_what_to_do(bench: Ben
 
 
 def test_the_webhook_comes_before_the_connection_and_has_the_password(bench: Bench):
-    bench.setup.backend(bench.project(), "http://backend.internal:9090")
+    bench.setup.webhook(bench.project(), "http://backend.internal:9090")
+    bench.setup.connection(bench.project(), "http://backend.internal:9090")
 
     hook = (
         "webhook",
@@ -316,7 +317,8 @@ def test_the_webhook_comes_before_the_connection_and_has_the_password(bench: Ben
 def test_without_a_password_nothing_is_sent_in_its_place(tmp_path: Path):
     bench = Bench(tmp_path, auth=False)
 
-    bench.setup.backend(bench.project(), "http://localhost:9090")
+    bench.setup.webhook(bench.project(), "http://localhost:9090")
+    bench.setup.connection(bench.project(), "http://localhost:9090")
 
     assert ("webhook", "http://localhost:9090/webhook", {}) in bench.studio.calls
     assert ("backend", "http://localhost:9090", "birds", None) in bench.studio.calls
@@ -325,7 +327,15 @@ def test_without_a_password_nothing_is_sent_in_its_place(tmp_path: Path):
 def test_a_backend_that_is_still_starting_is_waited_for(bench: Bench):
     bench.studio.away = 5
 
-    bench.setup.backend(bench.project(), "http://localhost:9090")
+    bench.setup.connection(bench.project(), "http://localhost:9090")
 
     assert "waiting for up to 60 s: the ML backend does not answer Label Studio" in bench.told.getvalue()
     assert bench.studio.calls[-2][0] == "backend"
+
+
+def test_what_is_to_be_connected_is_there(bench: Bench):
+    made = bench.project()
+
+    assert bench.setup.existing_project("Birds") == made
+    with pytest.raises(BackendError, match="has no project 'Cars' that this token sees: `setup` makes one"):
+        bench.setup.existing_project("Cars")

@@ -40,6 +40,7 @@ def test_every_recorded_webhook_tells_project_and_count(name: str):
         ("webhook_PROJECT_UPDATED", Kind.PROJECT_CHANGED),
         ("webhook_START_TRAINING", Kind.TRAIN_NOW),
         ("webhook_START_TRAINING_from_ui", Kind.TRAIN_NOW),
+        ("webhook_START_TRAINING_at_submission", Kind.MAYBE_SAVED),
     ],
 )
 def test_an_action_means_one_thing_to_training(name: str, kind: Kind):

@@ -117,7 +117,8 @@ def test_every_recorded_event_wakes_its_project(
 
     answer = model().fit(action, body)
 
-    assert background.woken == [(body["project"]["id"], action == "START_TRAINING", action in NEW_TO_PREDICT)]
+    forced = action == "START_TRAINING" and not body["project"]["min_annotations_to_start_training"]
+    assert background.woken == [(body["project"]["id"], forced, action in NEW_TO_PREDICT)]
     assert answer["annotations"] == body["project"]["total_annotations_number"]
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,11 +15,13 @@ from demo.birds import LABELS, to_regions
 from demo.labelling import Labelling, label_config
 from demo.pictures import bird_pictures, bird_scene, bird_seed
 from demo.services import PIPELINE
+from demo.state import ROOT
 from demo.walk import Subject, annotate, open_project, wait_for_predictions, watch
 from tests.e2e.conftest import Backend, running_backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from demo.stack import Stack
 
@@ -60,11 +65,22 @@ def ask(stack: Stack, backend: Backend, path: str, body: Json) -> Json:
     return dict(httpx.post(f"{backend.url}{path}", json=body, auth=auth, timeout=100).json())
 
 
+@contextmanager
+def status_watch(backend: Backend, path: Path) -> Iterator[Callable[[], str]]:
+    """``python -m backend status --watch`` in the backend's environment; gives what it has told so far."""
+    command = [sys.executable, "-m", "backend", "status", "--watch"]
+    environment = {**backend.child.service.environment, "MODEL_DIR": "/dev/null/not-shared"}
+    with path.open("w") as out, subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out) as process:
+        yield path.read_text
+        process.terminate()
+        assert process.wait(30) == 0
+
+
 def test_sixteen_annotations_make_the_seventeenth_image_open_with_polygons(
-    stack: Stack, labelling: Labelling, api: httpx.Client
+    stack: Stack, labelling: Labelling, api: httpx.Client, tmp_path: Path
 ):
     subject = birds("Loop", "loop/", 1, 20)
-    with running_backend(stack) as backend:
+    with running_backend(stack) as backend, status_watch(backend, tmp_path / "status") as told:
         project = open_project(stack, labelling, subject)
         lookout = watch(stack, labelling, project)
         annotate(stack, labelling, project, count=15)
@@ -75,6 +91,9 @@ def test_sixteen_annotations_make_the_seventeenth_image_open_with_polygons(
         wait_for_predictions(stack, lookout, patience_s=150)
 
         assert executions(stack, project) == [f"p{project}-n16-0"]
+        wait_for(lambda: "predictions 4 of 4 waiting tasks by segmentation v1\n" in told())
+        for line in ("annotations 16/16: a training is running", "step Train Succeeded", "model v1 Approved, s3://"):
+            assert f" Loop (project {project}): {line}" in told()
         predictions = labelling.predictions(project)
         assert len(predictions) == 4
         assert {each.model_version for each in predictions} == {"segmentation v1"}

@@ -89,7 +89,7 @@ def _add_setup(commands: Commands) -> None:
     setup = commands.add_parser("setup", help=about, description=f"{about[0].upper() + about[1:]}. {again}")
     setup.set_defaults(command=_setup)
     _add_backend(setup)
-    setup.add_argument("--no-connection", action="store_true", help="leave the ML backend, which does not run yet, out")
+    setup.add_argument("--no-connection", action="store_true", help="leave out an ML backend that does not run yet")
     _add_project(setup.add_argument_group("the project"))
     _add_storages(setup.add_argument_group("its images and annotations in S3_BUCKET"))
     _add_pipeline(setup.add_argument_group("the pipeline"))
@@ -163,8 +163,9 @@ def _setup(options: argparse.Namespace) -> int:
         project = setup.project(options.title, interface)
         tasks = setup.source(project, images, presign=options.presign)
         setup.target(project, annotations)
-        setup.webhook(project, address)
+        # Label Studio takes neither webhook nor ML backend at a name that nobody has yet.
         if not options.no_connection:
+            setup.webhook(project, address)
             setup.connection(project, address)
             console.say(_farewell(public, project.id, tasks, settings))
     return 0

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 logger = logging.getLogger(__name__)
+FORMAT = 1  # of the file; 0 is what 0.1.0 wrote: the list of projects alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,9 @@ class StateFile:
         self._stamp = stamp
         try:
             self._states = _parse(body)
+        except NewerFormatError as error:
+            logger.warning("%s: %s; starting anew, which loses nothing", self._path, error)
+            self._states = {}
         except _NOT_OURS as error:
             logger.error("%s is no state file, starting anew: %s", self._path, error)  # noqa: TRY400  # no fault
             self._states = {}
@@ -117,7 +121,8 @@ class StateFile:
     def _write(self, states: dict[int, ProjectState]) -> None:
         """In one step, so that no reader ever sees half a file, and with a time that no earlier one had."""
         draft = self._path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
-        draft.write_text(json.dumps([asdict(state) for state in states.values()]), encoding="utf-8")
+        content = {"format": FORMAT, "projects": [asdict(state) for state in states.values()]}
+        draft.write_text(json.dumps(content), encoding="utf-8")
         # The system's own stamps move in steps of milliseconds: two writes in one step would look like one.
         before = self._path.stat().st_mtime_ns if self._path.exists() else 0
         now = max(time.time_ns(), before + 1)
@@ -135,9 +140,22 @@ class StateFile:
 _NOT_OURS = (ValueError, RecursionError, TypeError, KeyError, AttributeError)
 
 
+class NewerFormatError(Exception):
+    """The file was written by a newer version of this backend."""
+
+
 def _parse(body: bytes) -> dict[int, ProjectState]:
     """States from a file's bytes; raises one of ``_NOT_OURS`` for a file that is not ours."""
-    return {int(entry["project"]): _state(entry) for entry in json.loads(body.decode())}
+    content = json.loads(body.decode())
+    entries = content if isinstance(content, list) else _entries(content)
+    return {int(entry["project"]): _state(entry) for entry in entries}
+
+
+def _entries(content: dict[str, Any]) -> list[dict[str, Any]]:
+    if content["format"] > FORMAT:
+        raise NewerFormatError(f"a newer version wrote it, in format {content['format']}; this one knows {FORMAT}")
+    entries: list[dict[str, Any]] = content["projects"]
+    return entries
 
 
 def _state(entry: dict[str, Any]) -> ProjectState:

@@ -13,11 +13,21 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_local import __version__
+from sagemaker_local.errors import StartError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 Document = dict[str, Any]
+
+FORMAT = 1
+"""What lies in the data folder, and how; kept as the file's `user_version`. Whoever changes it raises this number and
+lets :class:`Store` turn what older versions left into it.
+
+0 is what 0.1.0 left, which did not tell; it differs in nothing else. No path is stored: the folder may be moved.
+"""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
@@ -28,19 +38,53 @@ CREATE TABLE IF NOT EXISTS documents (
 CREATE INDEX IF NOT EXISTS documents_by_parent ON documents (kind, parent);
 CREATE TABLE IF NOT EXISTS tokens (scope TEXT, token TEXT, result TEXT NOT NULL, PRIMARY KEY (scope, token));
 CREATE TABLE IF NOT EXISTS tags (arn TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (arn, key));
+CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
 
 class Store:
-    """Documents by kind and name, idempotency tokens and tags. Usable from many threads."""
+    """Documents by kind and name, idempotency tokens and tags. Usable from many threads.
+
+    Making one raises a StartError for a file that this version cannot read, which is left as it is.
+    """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
         self._depth = 0
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        try:
+            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._open()
+        except (StartError, sqlite3.Error) as error:
+            raise StartError(f"cannot use {path}: {error}; give another folder by --data") from error
+
+    def _open(self) -> None:
+        try:
+            self._bring_up_to_date()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _bring_up_to_date(self) -> None:
+        [(found,)] = self._rows("PRAGMA user_version")
+        if found > FORMAT:
+            raise StartError(
+                f"sagemaker_local {self._writer()} wrote it in format {found}, and this one, {__version__}, reads "
+                f"formats up to {FORMAT}: start that version"
+            )
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.executescript(_SCHEMA)
+        with self.transaction():
+            self._connection.execute("INSERT OR REPLACE INTO about VALUES ('written_by', ?)", (__version__,))
+            self._connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+    def _writer(self) -> str:
+        """The version that wrote the file, which a format to come may keep elsewhere."""
+        try:
+            [(version,)] = self._rows("SELECT value FROM about WHERE key = 'written_by'")
+        except (sqlite3.DatabaseError, ValueError):
+            return "of a newer version"
+        return str(version)
 
     def close(self) -> None:
         """Close the file; the store is unusable afterwards."""

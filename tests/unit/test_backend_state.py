@@ -1,15 +1,18 @@
 """What the workers of a host tell each other."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from backend.state import Leadership, ProjectState, StateFile
+from backend.state import FORMAT, Leadership, ProjectState, StateFile
+
+RECORDED = Path(__file__).parents[1] / "data" / "upgrade" / "0.1.0" / "backend" / "projects.json"
 
 
 @pytest.fixture
@@ -52,7 +55,10 @@ def test_an_update_without_news_does_not_touch_the_file(path: Path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "not json", "5", "{}", "[5]", '{"a": 1}', '[{"live": "x"}]', '[{"project": 3, "labels": 5}]', "\ufeff[]", "["],
+    [
+        *("", "not json", "5", "{}", "[5]", '{"a": 1}', '[{"live": "x"}]', '[{"project": 3, "labels": 5}]', "\ufeff[]"),
+        *("[", '{"format": 1}', '{"format": "1", "projects": []}', '{"format": 1, "projects": 5}'),
+    ],
 )
 def test_a_file_that_is_not_ours_is_as_none(path: Path, text: str):
     path.write_text(text, encoding="utf-8")
@@ -96,8 +102,30 @@ def test_a_file_that_cannot_be_read_is_told_once_and_read_when_it_can_be(path: P
     assert states.projects() == [3]
 
 
+def test_the_file_of_0_1_0_which_did_not_tell_its_format_is_read(path: Path):
+    shutil.copy(RECORDED, path)
+    states = StateFile(path)
+
+    assert states.get(1).live == "segmentation v1"
+    assert states.get(1).labels == ("Beak", "Head", "Wing", "Body")
+    states.update(1, live="segmentation v2")
+    assert json.loads(path.read_bytes())["format"] == FORMAT
+    assert StateFile(path).get(1) == replace(states.get(1), live="segmentation v2")
+
+
+def test_a_file_of_a_newer_format_is_as_none_and_told_once(path: Path, caplog: pytest.LogCaptureFixture):
+    path.write_text(json.dumps({"format": FORMAT + 1, "projects": {"3": {}}}), encoding="utf-8")
+    states = StateFile(path)
+
+    assert [states.projects() for _ in range(3)] == [[], [], []]
+    assert caplog.text.count(f"a newer version wrote it, in format {FORMAT + 1}") == 1
+    assert states.update(3, live="birds v1").live == "birds v1"
+    assert StateFile(path).projects() == [3]
+
+
 def test_fields_of_another_release_are_passed_over(path: Path):
-    path.write_text(json.dumps([{**asdict(ProjectState(3, live="birds v1")), "future": 1}]), encoding="utf-8")
+    projects = [{**asdict(ProjectState(3, live="birds v1")), "future": 1}]
+    path.write_text(json.dumps({"format": FORMAT, "projects": projects}), encoding="utf-8")
 
     assert StateFile(path).get(3).live == "birds v1"
 

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+import tomllib
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagemaker_local.errors import ApiError
+import backend
+from sagemaker_local import __version__
+from sagemaker_local.errors import ApiError, StartError
 from sagemaker_local.listing import page
 from sagemaker_local.names import Names, bare_name, execution_id, job_name
 from sagemaker_local.protocol import Protocol
-from sagemaker_local.state import Store
+from sagemaker_local.state import FORMAT, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 Json = Any
+RECORDED = Path(__file__).parents[1] / "data" / "upgrade" / "0.1.0" / "sagemaker"
 
 
 @pytest.fixture
@@ -75,6 +82,70 @@ def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
         break_off()
 
     assert store.get("model", "a") is None
+
+
+def test_a_state_of_0_1_0_which_did_not_tell_its_format_is_read_and_marked(tmp_path: Path) -> None:
+    path = Path(shutil.copy(RECORDED / "state.sqlite3", tmp_path))
+    assert marks(path) == (0, None)
+
+    Store(path).close()
+
+    assert marks(path) == (FORMAT, __version__)
+
+
+def test_what_a_newer_version_wrote_is_refused_with_its_name_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite3"
+    Store(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as newer:
+        newer.execute("PRAGMA journal_mode = DELETE")
+        newer.execute(f"PRAGMA user_version = {FORMAT + 1}")
+        newer.execute("UPDATE about SET value = '9.1.0'")
+    before = path.read_bytes()
+
+    with pytest.raises(StartError) as caught:
+        Store(path)
+
+    assert str(caught.value) == (
+        f"cannot use {path}: sagemaker_local 9.1.0 wrote it in format {FORMAT + 1}, and this one, {__version__}, "
+        f"reads formats up to {FORMAT}: start that version; give another folder by --data"
+    )
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_newer_format_that_names_its_writer_elsewhere_is_refused_too(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite3"
+    with closing(sqlite3.connect(path, isolation_level=None)) as newer:
+        newer.execute(f"PRAGMA user_version = {FORMAT + 1}")
+        newer.execute("CREATE TABLE things (a)")
+
+    with pytest.raises(StartError, match="sagemaker_local of a newer version wrote it"):
+        Store(path)
+
+
+@pytest.mark.parametrize("make", [lambda path: path.write_bytes(b"no database" * 100), lambda path: path.mkdir()])
+def test_a_file_that_is_no_state_is_told_in_a_sentence(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    path = tmp_path / "state.sqlite3"
+    make(path)
+
+    with pytest.raises(StartError, match=f"cannot use {path}: .*; give another folder by --data"):
+        Store(path)
+
+
+def test_all_programs_have_the_projects_version() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    assert project["version"] == __version__ == backend.__version__
+
+
+def marks(path: Path) -> tuple[int, str | None]:
+    """The format and the writer that a file names."""
+    with closing(sqlite3.connect(path)) as connection:
+        (number,) = connection.execute("PRAGMA user_version").fetchone()
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone():
+            return number, None
+        (writer,) = connection.execute("SELECT value FROM about WHERE key = 'written_by'").fetchone()
+        return number, writer
 
 
 def documents(count: int) -> list[dict[str, Json]]:

@@ -8,10 +8,12 @@ import os
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import StartError
+from sagemaker_local.first_process import run_below
 from sagemaker_local.images import ImageTable, default_images
 from sagemaker_local.processes import child_environment
 from sagemaker_local.server import Application, make_http_server
@@ -68,12 +70,17 @@ def s3_client(region: str) -> S3Client:
 
 
 def main(argv: Sequence[str] | None = None, *, images: ImageTable | None = None) -> int:
-    """Serve until SIGTERM or SIGINT. `images` replaces the table of local algorithms."""
+    """Serve until SIGTERM or SIGINT; the exit status. `images` replaces the table of local algorithms."""
+    work = partial(_main, argv, default_images() if images is None else images)
+    return run_below(work) if os.getpid() == 1 else work()
+
+
+def _main(argv: Sequence[str] | None, images: ImageTable) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)
     settings = parse_settings(argv, os.environ)
     try:
-        serve(settings, images=default_images() if images is None else images)
+        serve(settings, images=images)
     except StartError as error:
         print(f"sagemaker_local: {error}", file=sys.stderr)
         return 1

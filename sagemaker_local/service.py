@@ -82,10 +82,13 @@ class Service:
         self._endpoints.recover()
 
     def close(self) -> None:
-        """End all child processes; what ran is marked as cut off."""
+        """End all child processes; what ran is marked as cut off. Jobs and model servers share one grace."""
         self._closing.set()
+        endpoints = threading.Thread(target=self._endpoints.close, name="endpoints")
+        endpoints.start()
         self._runner.close()
-        self._endpoints.close()
+        endpoints.join()
+        self._endpoints.close()  # what a pipeline's step made meanwhile
         self._store.close()
         self._lock.release()
 

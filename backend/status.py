@@ -47,8 +47,9 @@ class Studio(Protocol):
 class Lookout:
     """Looks at the projects, with as few calls as it can: what cannot have changed is taken from the look before.
 
-    A project at rest costs three calls of SageMaker. Label Studio is asked for all projects together, 100 by a call;
-    and in turn, since that makes it call their ML backends, for the connections of a tenth of them.
+    A project at rest costs three calls of SageMaker, five while its newest execution is one that failed. Label Studio
+    is asked for all projects together, 100 by a call; and in turn, since that makes it call their ML backends, for the
+    connections of a tenth of them.
     """
 
     def __init__(self, settings: Settings, *, cloud: Cloud, studio: Studio, only: int | None = None) -> None:

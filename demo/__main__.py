@@ -1,4 +1,4 @@
-"""`python -m demo run` and `python -m demo check`: what `make demo` and `make demo-check` start."""
+"""`python -m demo run`, `check` and `play`: what `make demo`, `make demo-check` and docker-compose's `demo` start."""
 
 from __future__ import annotations
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from demo import services
 from demo.birds import LABELS, to_regions
 from demo.errors import DemoError
-from demo.labelling import label_config
 from demo.latency import Caller, setup_body
 from demo.limits import TRAIN_AT
 from demo.memory import largest_child_mb, process_mb
 from demo.outage import Forwarder
 from demo.pictures import bird_scene, bird_seed
 from demo.ports import PREFERRED
+from demo.projects import backend_address, bird_parts, open_project, watch
 from demo.quality import Agreement
 from demo.recorder import Recorder
 from demo.report import Report, table
@@ -29,7 +29,7 @@ from demo.services import BackendSettings
 from demo.stack import Stack, running
 from demo.state import ROOT, Folder
 from demo.stress import stress
-from demo.walk import annotate, backend_address, bird_parts, open_project, wait_for_predictions, watch
+from demo.walk import annotate, wait_for_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +84,7 @@ def _measure(stack: Stack, report: Report, data: Path) -> None:
     with display.step("screenshot"):
         _look(stack, report, lookout, data / "screenshot.png")
     with display.step("answer times and memory"):
-        _ask(stack, report, project, bodies)
+        _ask(stack, report, lookout, bodies)
     with display.step("answer times with S3 and SageMaker away"):
         _ask_without_aws(stack, report, bodies)
     report.set("executions_at_16", len(lookout.executions()))
@@ -156,10 +156,11 @@ def _look(stack: Stack, report: Report, lookout: Watch, path: Path) -> None:
         report.fault(f"the browser drew polygons with labels that the project does not have: {unknown}")
 
 
-def _ask(stack: Stack, report: Report, project: int, bodies: list[bytes]) -> None:
+def _ask(stack: Stack, report: Report, lookout: Watch, bodies: list[bytes]) -> None:
     """Answer times of the running backend, then the memory of what has worked by now."""
     caller = Caller(backend_address(stack), stack.plan.state.ports["backend"])
-    setup = setup_body(project, label_config(LABELS), stack.plan.url("label_studio"))
+    interface = lookout.labelling.label_config(lookout.project)
+    setup = setup_body(lookout.project, interface, stack.plan.url("label_studio"))
     report.set("health_p95_ms", caller.p95_ms("GET", "/health"))
     report.set("setup_p95_ms", caller.p95_ms("POST", "/setup", [setup]))
     report.set("webhook_p95_ms", caller.p95_ms("POST", "/webhook", bodies))

@@ -1,4 +1,7 @@
-"""The command line, and what a person is told when something foreseen goes wrong."""
+"""The command line, and what a person is told when something foreseen goes wrong.
+
+What a command needs is imported with it: the image of `play` has less than `run` and `check` need.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo.birds import LABELS
-from demo.check import check
 from demo.display import Display
 from demo.errors import DemoError
-from demo.run import Options, run
-from demo.services import isolated_environment
+from demo.pictures import BIRDS_TITLE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from types import FrameType
 
 DATA = Path(".demo")
@@ -39,6 +40,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         command.add_argument(
             "--data", type=Path, default=DATA, help="folder for everything that is kept (default: .demo)"
         )
+    play = commands.add_parser("play", help="annotate birds in a project that `python -m backend setup` made")
+    play.add_argument("--title", default=BIRDS_TITLE, help=f"the project's (default: {BIRDS_TITLE})")
+    play.add_argument("--label-studio-public-url", metavar="URL", help="as a person reaches it (LABEL_STUDIO_URL)")
     return parser.parse_args(arguments)
 
 
@@ -49,9 +53,10 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        return _run(options, _isolate())
+        return _COMMANDS[options.command](options)
     except KeyboardInterrupt:
-        print("\nStopped. Everything is kept; `make demo` goes on from here.")
+        again = "the same command" if options.command == "play" else "`make demo`"
+        print(f"\nStopped. Everything is kept; {again} goes on from here.")
         return 0 if options.command == "run" else 130
     except DemoError as error:
         return _fail(str(error))
@@ -61,18 +66,33 @@ def main(arguments: Sequence[str]) -> int:
         return _fail(f"The demo cannot go on: {error}.")
 
 
-def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    data = options.data.resolve()
-    if options.command == "check":
-        return check(data, Display(), environment)
+def _run(options: argparse.Namespace) -> int:
+    from demo.run import Options, run  # noqa: PLC0415
+
     wanted = Options(
-        data,
+        options.data.resolve(),
         annotate=options.annotate == "1",
         images=options.images,
         labels=chosen_labels(options.labels, options.images),
     )
-    run(wanted, Display(), environment)
+    run(wanted, Display(), _isolate())
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from demo.check import check  # noqa: PLC0415
+
+    return check(options.data.resolve(), Display(), _isolate())
+
+
+def _play(options: argparse.Namespace) -> int:
+    from demo.play import play  # noqa: PLC0415
+
+    play(options.title, Display(), os.environ, public_url=options.label_studio_public_url)
+    return 0
+
+
+_COMMANDS = {"run": _run, "check": _check, "play": _play}
 
 
 def chosen_labels(labels: str | None, images: Path | None) -> tuple[str, ...]:
@@ -90,6 +110,8 @@ def chosen_labels(labels: str | None, images: Path | None) -> tuple[str, ...]:
 
 def _isolate() -> dict[str, str]:
     """Keep the person's AWS account and proxies out of this process too; the environment for the services."""
+    from demo.services import isolated_environment  # noqa: PLC0415
+
     environment = isolated_environment(os.environ)
     os.environ.clear()
     os.environ.update(environment)

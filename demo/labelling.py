@@ -4,38 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import quoteattr
 
 import httpx
-from label_studio_sdk.client import LabelStudio
-from label_studio_sdk.core.api_error import ApiError
+
+# The package's own `LabelStudio` class wants pandas and more, which the image of `play` does not have.
+from label_studio_sdk.base_client import LabelStudioBase
 
 from demo.errors import DemoError
-from demo.trouble import reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TIMEOUT_S = 120
 PAGE_SIZE = 500
-COLOURS = ("#D4380D", "#FFC069", "#1677FF", "#389E0D", "#722ED1", "#13C2C2", "#EB2F96", "#AD8B00")
-
-
-def label_config(labels: Sequence[str]) -> str:
-    """The labelling interface *Semantic Segmentation with Polygons* with these labels."""
-    entries = "".join(
-        f'    <Label value={quoteattr(label)} background="{COLOURS[index % len(COLOURS)]}"/>\n'
-        for index, label in enumerate(labels)
-    )
-    return (
-        "<View>\n"
-        '  <Header value="Select label and click the image to start"/>\n'
-        '  <Image name="image" value="$image" zoom="true"/>\n'
-        '  <PolygonLabels name="label" toName="image" strokeWidth="3" pointSize="small" opacity="0.4">\n'
-        f"{entries}"
-        "  </PolygonLabels>\n"
-        "</View>"
-    )
+PROJECTS_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,97 +40,52 @@ class Prediction:
     regions: list[dict[str, Any]] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """Where a source storage finds its images, as Label Studio and the browser reach it."""
-
-    name: str
-    prefix: str
-    endpoint: str
-    region: str
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class BackendAddress:
-    """An ML backend with basic auth."""
-
-    url: str
-    user: str
-    password: str = field(repr=False)
-
-
 class Labelling:
     """One Label Studio, with one person's token."""
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url
         self._http = httpx.Client(timeout=TIMEOUT_S, trust_env=False, follow_redirects=True)
-        self._client = LabelStudio(base_url=url, api_key=token, httpx_client=self._http)
-        self._headers = {"Authorization": f"Token {token}"}
+        self._client = LabelStudioBase(base_url=url, api_key=token, httpx_client=self._http)
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def ensure_project(self, title: str, config: str) -> int:
-        """The id of the project with this title, made with *config* if there is none."""
-        known: list[Any] = list(self._client.projects.list(title=title))
-        for project in known:
-            if project.title == title:
-                return int(project.id)
-        made = self._client.projects.create(title=title, label_config=config, description="Made by `make demo`.")
-        return _required_id(made.id, "project")
-
-    def ensure_source(self, project: int, bucket: Bucket) -> int:
-        """Connect the bucket as source storage (presigned addresses), once, and return the storage's id."""
-        for storage in self._client.import_storage.s3.list(project=project):
-            if storage.bucket == bucket.name and storage.prefix == bucket.prefix and storage.id is not None:
-                return int(storage.id)
-        made = self._client.import_storage.s3.create(
-            project=project,
-            title=f"s3://{bucket.name}/{bucket.prefix}",
-            bucket=bucket.name,
-            prefix=bucket.prefix,
-            regex_filter=r".*\.(jpe?g|png|webp|bmp|JPE?G|PNG|WEBP|BMP)$",
-            use_blob_urls=True,
-            presign=True,
-            presign_ttl=24 * 60,
-            recursive_scan=True,
-            s3endpoint=bucket.endpoint,
-            region_name=bucket.region,
-            aws_access_key_id=bucket.access_key_id,
-            aws_secret_access_key=bucket.secret_access_key,
-        )
-        return _required_id(made.id, "source storage")
-
-    def sync(self, storage: int) -> None:
-        """Make tasks of the bucket's new images."""
-        self._client.import_storage.s3.sync(id=storage)
-
-    def ensure_backend(self, project: int, address: BackendAddress) -> int:
-        """Connect the ML backend, once, and return its id.
+    def project(self, title: str) -> int:
+        """The id of the project with this title.
 
         Raises:
-            DemoError: Label Studio refuses it; the message has Label Studio's reason.
+            DemoError: there is none.
         """
-        for known in self._client.ml.list(project=project):
-            if known.url and known.url.rstrip("/") == address.url and known.id is not None:
-                return int(known.id)
-        try:
-            made = self._client.ml.create(
-                project=project,
-                url=address.url,
-                title="SageMaker",
-                auth_method="BASIC_AUTH",
-                basic_auth_user=address.user,
-                basic_auth_pass=address.password,
-            )
-        except ApiError as error:
-            message = f"Label Studio does not accept the ML backend at {address.url}: {reason(error)}"
-            raise DemoError(message) from error
-        return _required_id(made.id, "ML backend")
+        page, known = 1, 0
+        while True:
+            answer = self._client.projects.list(title=title, page=page, page_size=PROJECTS_PAGE)
+            found = list(answer.items or [])
+            for project in found:
+                if project.title == title:
+                    return int(project.id)
+            page, known = page + 1, known + len(found)
+            if not found or known >= answer.response.count:
+                message = f"There is no project {title!r} in Label Studio; `python -m backend setup` makes it."
+                raise DemoError(message)
+
+    def label_config(self, project: int) -> str:
+        """The project's labeling interface."""
+        return self._client.projects.get(project).label_config or ""
+
+    def sync(self, project: int, prefix: str) -> None:
+        """Make tasks of what is new below *prefix* in the bucket.
+
+        Raises:
+            DemoError: the project has no source storage of that prefix.
+        """
+        for storage in self._client.import_storage.s3.list(project=project):
+            if (storage.prefix or "").strip("/") == prefix.strip("/") and storage.id is not None:
+                self._client.import_storage.s3.sync(storage.id)
+                return
+        message = f"Project {project} has no source storage of {prefix}; `python -m backend setup` makes it."
+        raise DemoError(message)
 
     def start_training(self, project: int) -> None:
         """Press *Start Training* of the project's ML backends."""
@@ -207,14 +144,10 @@ class Labelling:
 
     def prediction_counts(self, project: int) -> dict[str, int]:
         """How many predictions the project has of each model version."""
-        answer = self._http.get(f"{self.url}/api/projects/{project}/model-versions/", headers=self._headers)
+        headers = self._client._client_wrapper.get_headers()  # the SDK does not know this call
+        answer = self._http.get(f"{self.url}/api/projects/{project}/model-versions/", headers=headers)
         answer.raise_for_status()
         return {str(version): int(count) for version, count in answer.json().items()}
-
-    def webhook_is_authorized(self, project: int, url: str) -> bool:
-        """Whether the webhook to *url* carries an Authorization header."""
-        hooks: list[Any] = list(self._client.webhooks.list(project=str(project)))
-        return any(hook.url == url and "Authorization" in (hook.headers or {}) for hook in hooks)
 
     def add_webhook(self, project: int, url: str, headers: dict[str, str] | None = None) -> None:
         """Send all events of the project to *url* as well, unless they are sent there already."""
@@ -234,13 +167,6 @@ class Labelling:
         for hook in hooks:
             if hook.url == url:
                 self._client.webhooks.delete(hook.id)
-
-
-def _required_id(value: int | None, what: str) -> int:
-    if value is None:
-        message = f"Label Studio made a {what} but did not say its id."
-        raise DemoError(message)
-    return int(value)
 
 
 def _key(uri: str) -> str:

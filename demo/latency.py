@@ -16,10 +16,17 @@ from demo.ports import HOST
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from demo.labelling import BackendAddress
-
 REQUESTS = 300
 TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class BackendAddress:
+    """An ML backend with basic auth."""
+
+    url: str
+    user: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from demo.birds import BirdScene, draw_scene, scene_size
 from demo.errors import DemoError
+from demo.limits import BIRD_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ PHOTO_SUFFIXES = {
     ".bmp": "image/bmp",
 }
 JPEG_QUALITY = 92
+BIRDS_TITLE = "Bird parts"
+BIRDS_PREFIX = "images/"
 BIRD_KEY = re.compile(r"bird-(\d+)\.jpg$")
 
 
@@ -47,10 +50,20 @@ def bird_pictures(prefix: str, seeds: range) -> list[Picture]:
     return [Picture(f"{prefix}bird-{seed:03d}.jpg", "image/jpeg", partial(_bird_jpeg, seed)) for seed in seeds]
 
 
+def all_birds() -> list[Picture]:
+    """The images of the project *Bird parts*."""
+    return bird_pictures(BIRDS_PREFIX, range(1, BIRD_COUNT + 1))
+
+
 def _bird_jpeg(seed: int) -> bytes:
     buffer = io.BytesIO()
     bird_scene(seed).image.convert("RGB").save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
+
+
+def is_bird(key: str) -> bool:
+    """Whether a key in S3 is that of a bird image."""
+    return BIRD_KEY.search(key) is not None
 
 
 def bird_seed(key: str) -> int:
@@ -92,13 +105,6 @@ def _files(folder: Path) -> Iterator[Path]:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.is_file() and not hidden:
             yield path
-
-
-def ensure_bucket(s3: S3Client, bucket: str) -> None:
-    """Make the bucket unless it is there."""
-    names = {entry["Name"] for entry in s3.list_buckets()["Buckets"]}
-    if bucket not in names:
-        s3.create_bucket(Bucket=bucket)
 
 
 def upload(

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from demo.birds import LABELS
 from demo.limits import TRAIN_AT
+from demo.projects import Subject, bird_parts, open_project, own_photos, watch
 from demo.services import LOGIN
 from demo.stack import Stack, running
 from demo.state import Folder
-from demo.walk import Subject, annotate, bird_parts, follow, open_project, own_photos, wait_for_predictions, watch
+from demo.walk import WITH_MODEL, annotate, follow, wait_for_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,16 +46,10 @@ def run(options: Options, display: Display, environment: Mapping[str, str]) -> N
             new = annotate(stack, labelling, project)
             if new or lookout.look().endpoint != "InService":
                 wait_for_predictions(stack, lookout)
-            display.line(_farewell(stack, project, _WITH_MODEL))
+            display.line(_farewell(stack, project, WITH_MODEL))
         else:
             display.line(_farewell(stack, project, _what_to_label(subject, options)))
         follow(stack, lookout)
-
-
-_WITH_MODEL = """\
-  * any task that is not annotated: it opens with the polygons drawn; correct and submit them
-  * Settings > Model: the connected backend and the version of the model that serves
-  * annotate 16 more: the next training starts by itself, and the better model takes over"""
 
 
 def _what_to_label(subject: Subject, options: Options) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,25 +13,20 @@ from botocore.config import Config
 from demo import services
 from demo.errors import DemoError
 from demo.labelling import Labelling
-from demo.pictures import ensure_bucket
 from demo.ports import HOST, PREFERRED
-from demo.process import Child, Service, listeners, start, sweep, tail, wait_until_ready
-from demo.services import BUCKET, PIPELINE, REGION, ROLE_ARN, S3_PREFIX, Plan
-from demo.state import ROOT, Folder, load_state, only_demo
+from demo.process import Child, Service, listeners, start, sweep, wait_until_ready
+from demo.services import REGION, Plan
+from demo.state import Folder, load_state, only_demo
 from demo.trouble import NO_GOOD_ANSWER, in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
 
     from demo.display import Display
 
-MAX_TRAINING_SECONDS = 75
-"""Time for the training of 16 small images; the 120 s from the last annotation to predictions count on it."""
-
-PUBLISH_TIMEOUT_S = 120
 DEATH_S = 3.0
 """A service that was killed may let its connections go this long before it counts as ended."""
 
@@ -72,6 +65,11 @@ class Stack:
         for child in sorted(self.children, key=lambda child: STOPS_LAST.get(child.service.name, 0)):
             self.display.status(f"{child.service.title} stops ...")
             self.stop_one(child)
+
+    @property
+    def logs(self) -> str:
+        """Where a person finds out more."""
+        return str(self.plan.folder.path)
 
     def require_alive(self) -> None:
         """Raise DemoError if a service has ended by itself."""
@@ -165,53 +163,18 @@ def running(
 
 
 def bring_up(stack: Stack) -> None:
-    """Start S3, local SageMaker with its pipeline, Label Studio and the backend, and wait until each answers.
+    """Start S3, local SageMaker, Label Studio and the backend, and wait until each answers.
 
-    Label Studio takes longest and needs nobody, so it starts first and is waited for late. The backend comes last,
-    because it looks for its bucket, its pipeline and Label Studio when it starts.
+    Label Studio takes longest and needs nobody, so it starts first and is waited for late.
     """
     plan = stack.plan
     with stack.display.step("services up"):
         label_studio = stack.start(services.label_studio(plan))
         stack.wait(stack.start(services.seaweedfs(plan)))
-        ensure_bucket(stack.s3(), BUCKET)
         stack.wait(stack.start(services.sagemaker_local(plan)))
-        publish_pipeline(stack)
         stack.wait(label_studio)
         stack.wait(stack.start(services.backend(plan)))
         stack.require_loopback()
-
-
-def publish_pipeline(
-    stack: Stack, *, name: str = PIPELINE, parameters: Sequence[str] = (f"MaxTrainingSeconds={MAX_TRAINING_SECONDS}",)
-) -> None:
-    """Put the pipeline into local SageMaker, as a person does with `python -m pipeline publish`.
-
-    Raises:
-        DemoError: it was refused; the message has the program's last lines.
-    """
-    command = [sys.executable, "-m", "pipeline", "publish", "--name", name]
-    command += ["--bucket", BUCKET, "--prefix", S3_PREFIX, "--role-arn", ROLE_ARN]
-    for parameter in parameters:
-        command += ["--set", parameter]
-    log = stack.plan.folder.logs / "publish.log"
-    stack.display.status(f"The pipeline {name} is being published ...", waited_s=0)
-    try:
-        with log.open("ab") as output:
-            subprocess.run(
-                command,
-                cwd=ROOT,
-                env=stack.plan.aws_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                timeout=PUBLISH_TIMEOUT_S,
-                check=True,
-            )
-    except subprocess.SubprocessError as error:
-        message = "\n".join([f"The pipeline {name} could not be published:", *(f"    {line}" for line in tail(log, 8))])
-        raise DemoError(message) from error
-    stack.display.line(f"  pipeline           {name} published")
 
 
 def require_programs() -> None:

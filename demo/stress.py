@@ -24,13 +24,11 @@ from demo import services
 from demo.birds import LABELS, to_regions
 from demo.errors import DemoError
 from demo.execution import DISPLAY_NAME
-from demo.labelling import label_config
 from demo.latency import basic_auth
 from demo.limits import TRAIN_AT
-from demo.pictures import bird_pictures, bird_scene, bird_seed, upload
-from demo.services import BUCKET, BackendSettings
-from demo.stack import publish_pipeline
-from demo.walk import backend_address, source_bucket, wait_for_webhook, watch
+from demo.pictures import bird_pictures, bird_scene, bird_seed
+from demo.projects import Subject, backend_address, open_project, watch
+from demo.services import BackendSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,13 +65,12 @@ class Run:
 
 def stress(stack: Stack, labelling: Labelling) -> tuple[list[Run], list[str]]:
     """Run the stress and return its executions, oldest first, and what was wrong with them."""
-    publish_pipeline(stack, name=PIPELINE, parameters=PARAMETERS)
     settings = BackendSettings(
         name="backend_stress", title="backend (4 workers)", port_name="backend_stress", workers=4, pipeline=PIPELINE
     )
     backend = stack.start(services.backend(stack.plan, settings))
     stack.wait(backend)
-    project = _open_project(stack, labelling)
+    project = _open_project(stack, labelling, settings)
     lookout = watch(stack, labelling, project, pipeline=PIPELINE)
     failed = _annotate(stack, lookout, backend)
     runs = _settle(stack, lookout)
@@ -83,17 +80,13 @@ def stress(stack: Stack, labelling: Labelling) -> tuple[list[Run], list[str]]:
     return runs, [*faults, *judge(runs, annotations=done)]
 
 
-def _open_project(stack: Stack, labelling: Labelling) -> int:
+def _open_project(stack: Stack, labelling: Labelling, settings: BackendSettings) -> int:
     """The project *Stress*, of which every event goes to the backend twice."""
-    prefix = "stress/"
-    upload(stack.s3(), BUCKET, bird_pictures(prefix, SEEDS))
-    project = labelling.ensure_project("Stress", label_config(LABELS))
-    labelling.sync(labelling.ensure_source(project, source_bucket(stack, prefix)))
-    address = backend_address(stack, "backend_stress")
-    labelling.ensure_backend(project, address)
+    subject = Subject("Stress", "stress/", LABELS, bird_pictures("stress/", SEEDS))
+    project = open_project(stack, labelling, subject, settings=settings, parameters=PARAMETERS)
+    address = backend_address(stack, settings.port_name)
     authorization = {"Authorization": basic_auth(address.user, address.password)}
     labelling.add_webhook(project, f"{address.url}/webhook?delivery=2", authorization)
-    wait_for_webhook(stack, labelling, project, address)
     return project
 
 

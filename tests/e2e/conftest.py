@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from demo import services
+from demo.birds import LABELS
 from demo.display import Display
-from demo.pictures import ensure_bucket
+from demo.pictures import bird_pictures
 from demo.ports import PREFERRED
-from demo.services import BUCKET, BackendSettings, Plan, isolated_environment
-from demo.stack import Stack, publish_pipeline, require_programs
-from demo.state import Folder, load_state
+from demo.projects import Subject, open_project
+from demo.services import BUCKET, PIPELINE, ROLE_ARN, S3_PREFIX, BackendSettings, Plan, isolated_environment
+from demo.stack import Stack, require_programs
+from demo.state import ROOT, Folder, load_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,7 +27,14 @@ if TYPE_CHECKING:
     from demo.labelling import Labelling
     from demo.process import Child
 
-TRAINING_SECONDS = 6
+SHORT_TRAINING = ("MaxTrainingSeconds=6",)
+
+
+def publish(plan: Plan) -> None:
+    """The pipeline alone, for the tests that need no project."""
+    command = [sys.executable, "-m", "pipeline", "publish", "--bucket", BUCKET, "--prefix", S3_PREFIX]
+    command += ["--name", PIPELINE, "--role-arn", ROLE_ARN, "--set", *SHORT_TRAINING]
+    subprocess.run(command, cwd=ROOT, env=plan.aws_environment(), check=True, capture_output=True)
 
 
 class Backend:
@@ -42,7 +53,7 @@ class Backend:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """S3, local SageMaker with a pipeline that trains for some seconds, and Label Studio."""
+    """S3 with a bucket, local SageMaker with a pipeline that trains for some seconds, and Label Studio."""
     require_programs()
     folder = Folder(tmp_path_factory.mktemp("e2e"))
     folder.make()
@@ -51,9 +62,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     try:
         label_studio = stack.start(services.label_studio(stack.plan))
         stack.wait(stack.start(services.seaweedfs(stack.plan)))
-        ensure_bucket(stack.s3(), BUCKET)
+        stack.s3().create_bucket(Bucket=BUCKET)
         stack.wait(stack.start(services.sagemaker_local(stack.plan)))
-        publish_pipeline(stack, parameters=[f"MaxTrainingSeconds={TRAINING_SECONDS}"])
+        publish(stack.plan)
         stack.wait(label_studio)
         yield stack
     finally:
@@ -85,3 +96,10 @@ def backend(stack: Stack) -> Iterator[Backend]:
     """The backend, for one test."""
     with running_backend(stack) as running:
         yield running
+
+
+def open_birds(stack: Stack, labelling: Labelling, *, title: str, seeds: range) -> int:
+    """A project of synthetic birds whose trainings take some seconds; its id."""
+    prefix = f"{title.lower().replace(' ', '-')}/"
+    subject = Subject(title, prefix, LABELS, bird_pictures(prefix, seeds))
+    return open_project(stack, labelling, subject, parameters=SHORT_TRAINING)

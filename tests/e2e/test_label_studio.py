@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from backend.aws import AccessKeys
 from backend.errors import ImageError, LabelStudioError
+from backend.inputs import labeling_interface
 from backend.label_studio import LabelStudio, Prediction
+from backend.label_studio_setup import Storage, StudioSetup
 from demo.birds import LABELS, to_regions
-from demo.labelling import Labelling, label_config
 from demo.pictures import bird_pictures, bird_scene, bird_seed, upload
-from demo.services import BUCKET
-from demo.walk import source_bucket
+from demo.services import BUCKET, REGION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from demo.labelling import Labelling
     from demo.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -46,11 +48,17 @@ def studio(request: pytest.FixtureRequest, stack: Stack, api: httpx.Client) -> I
 
 
 @pytest.fixture(scope="module")
-def project(stack: Stack, labelling: Labelling) -> int:
+def project(stack: Stack) -> int:
     """Six birds from S3; two annotated, one skipped, one annotated by two people."""
     upload(stack.s3(), BUCKET, bird_pictures("adapter/", range(300, 306)), on_progress=lambda _: None)
-    project = labelling.ensure_project("Adapter", label_config(LABELS))
-    labelling.sync(labelling.ensure_source(project, source_bucket(stack, "adapter/")))
+    secrets = stack.plan.state.secrets
+    keys = AccessKeys(secrets.access_key_id, secrets.secret_access_key)
+    where = Storage(bucket=BUCKET, prefix="adapter/", region=REGION, endpoint=stack.plan.url("s3"), keys=keys)
+    studio = StudioSetup(stack.plan.url("label_studio"), secrets.label_studio_token)
+    with contextlib.closing(studio):
+        project = studio.create_project("Adapter", labeling_interface(LABELS)).id
+        storage, _ = studio.ensure_source(project, where, presign=False)
+        studio.start_sync(storage)
     return project
 
 

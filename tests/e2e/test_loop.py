@@ -11,27 +11,23 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from demo.birds import LABELS, to_regions
-from demo.labelling import Labelling, label_config
-from demo.pictures import bird_pictures, bird_scene, bird_seed
+from demo.birds import to_regions
+from demo.pictures import bird_scene, bird_seed
+from demo.projects import watch
 from demo.services import PIPELINE
 from demo.state import ROOT
-from demo.walk import Subject, annotate, open_project, wait_for_predictions, watch
-from tests.e2e.conftest import Backend, running_backend
+from demo.walk import annotate, wait_for_predictions
+from tests.e2e.conftest import Backend, open_birds, running_backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from demo.labelling import Labelling
     from demo.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 Json = dict[str, Any]
-
-
-def birds(title: str, prefix: str, first: int, count: int) -> Subject:
-    """A project of its own, with images of its own."""
-    return Subject(title, prefix, LABELS, bird_pictures(prefix, range(first, first + count)))
 
 
 def wait_for(what: Callable[[], Any], *, seconds: float = 60) -> Any:
@@ -79,9 +75,8 @@ def status_watch(backend: Backend, path: Path) -> Iterator[Callable[[], str]]:
 def test_sixteen_annotations_make_the_seventeenth_image_open_with_polygons(
     stack: Stack, labelling: Labelling, api: httpx.Client, tmp_path: Path
 ):
-    subject = birds("Loop", "loop/", 1, 20)
     with running_backend(stack) as backend, status_watch(backend, tmp_path / "status") as told:
-        project = open_project(stack, labelling, subject)
+        project = open_birds(stack, labelling, title="Loop", seeds=range(1, 21))
         lookout = watch(stack, labelling, project)
         annotate(stack, labelling, project, count=15)
         time.sleep(3)
@@ -110,7 +105,8 @@ def test_sixteen_annotations_make_the_seventeenth_image_open_with_polygons(
     stack.wait(stack.start(sagemaker.service))
     with running_backend(stack) as backend:
         task = api.get(f"/api/tasks/{labelling.tasks(project)[-1].id}", params={"resolve_uri": "false"}).json()
-        body = {"tasks": [task], "project": f"{project}.1", "label_config": label_config(LABELS), "params": {}}
+        interface = labelling.label_config(project)
+        body = {"tasks": [task], "project": f"{project}.1", "label_config": interface, "params": {}}
 
         def predicted() -> Json | None:
             answer = ask(stack, backend, "/predict", body)
@@ -124,7 +120,7 @@ def test_imported_annotations_train_although_no_event_tells_of_them(
     stack: Stack, labelling: Labelling, api: httpx.Client
 ):
     with running_backend(stack, {"START_TRAINING_EACH_N_UPDATES": "4"}):
-        project = open_project(stack, labelling, birds("Import", "import/", 40, 5))
+        project = open_birds(stack, labelling, title="Import", seeds=range(40, 45))
         tasks = [
             {
                 "data": {"image": f"s3://birds/{task.key}"},
@@ -139,7 +135,7 @@ def test_imported_annotations_train_although_no_event_tells_of_them(
 def test_start_training_trains_below_the_threshold_and_says_so(
     stack: Stack, labelling: Labelling, api: httpx.Client, backend: Backend
 ):
-    project = open_project(stack, labelling, birds("By hand", "by-hand/", 60, 4))
+    project = open_birds(stack, labelling, title="By hand", seeds=range(60, 64))
     number = api.get("/api/ml", params={"project": project}).json()[0]["id"]
     empty = ask(stack, backend, "/webhook", {"action": "START_TRAINING", "project": {"id": project}})
     assert empty["status"] == "noted"
@@ -157,7 +153,8 @@ def test_start_training_trains_below_the_threshold_and_says_so(
 def test_a_project_that_cannot_be_trained_on_says_why_and_harms_no_other(
     stack: Stack, labelling: Labelling, api: httpx.Client, backend: Backend
 ):
-    project = labelling.ensure_project("Choices", '<View><Image name="image" value="$image"/></View>')
+    made = {"title": "Choices", "label_config": '<View><Image name="image" value="$image"/></View>'}
+    project = api.post("/api/projects/", json=made).raise_for_status().json()["id"]
     ask(stack, backend, "/setup", {"project": f"{project}.1", "schema": ""})
     api.post("/api/tasks/", json={"data": {"image": "/data/x.png"}, "project": project}).raise_for_status()
     task = labelling.tasks(project)[0]

@@ -1,6 +1,5 @@
 """A person's own photos and labels."""
 
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -8,17 +7,7 @@ import pytest
 from demo.birds import LABELS
 from demo.command import chosen_labels
 from demo.errors import DemoError
-from demo.labelling import label_config
-from demo.walk import own_photos
-
-
-def test_labels_may_have_any_letters():
-    labels = ["R&D", "Wheel", '5" <rim>', "it's"]
-
-    # The text is the demo's own.
-    found = ET.fromstring(label_config(labels)).findall("./PolygonLabels/Label")  # noqa: S314
-
-    assert [label.get("value") for label in found] == labels
+from demo.projects import own_photos
 
 
 @pytest.mark.parametrize(

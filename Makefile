@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole loop on this machine, `make test` runs the tests. Both set up what they need.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reinstall demo demo-check test check lint definition lock format clean
+.PHONY: help install reinstall env demo demo-check test check lint definition lock format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,7 +19,7 @@ help:  ## List the commands
 # A stamp is written only when its install ended well, so an install that was cut off is repeated. It names what was
 # installed: if some of that is gone since, the stamps are dropped here, before make looks at them.
 drop_if_incomplete = $(shell test -x $(1)/bin/python && $(1)/bin/python -m demo.installed check $(2) || rm -f $(2))
-ifneq ($(filter-out help clean lock reinstall,$(MAKECMDGOALS)),)
+ifneq ($(filter-out help clean env lock reinstall,$(MAKECMDGOALS)),)
 $(call drop_if_incomplete,$(VENV),$(VENV)/.demo $(VENV)/.dev)
 $(call drop_if_incomplete,$(LABEL_STUDIO),$(LABEL_STUDIO)/.done)
 endif
@@ -56,6 +56,9 @@ reinstall:  ## Remove the virtual environments and install everything anew
 	rm -rf $(VENV) $(LABEL_STUDIO)
 	@$(MAKE) --no-print-directory install
 
+env:  ## Write .env for docker compose, with secrets of its own; leaves one that is there
+	@sh docker/env.sh
+
 demo: $(VENV)/.demo $(LABEL_STUDIO)/.done  ## Run the whole loop here and keep it running (ANNOTATE=0: you label; IMAGES=folder LABELS=a,b: your photos)
 	@$(BIN)/python -m demo run --annotate $(ANNOTATE) $(if $(IMAGES),--images "$(IMAGES)") $(if $(LABELS),--labels "$(LABELS)")
 
@@ -72,6 +75,7 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/python -m pipeline check
 
 definition: $(VENV)/.dev  ## Render pipeline/definition.json from pipeline/definition.py
@@ -81,6 +85,7 @@ lock:  ## Resolve pyproject.toml anew into requirements*.txt (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --extra local --extra dev pyproject.toml -o requirements-dev.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header --extra local -c requirements-dev.txt pyproject.toml -o requirements-local.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header -c requirements-dev.txt pyproject.toml -o requirements.txt
+	uv pip compile --quiet --universal --generate-hashes --no-header -c requirements-dev.txt --group segmenter -o requirements-segmenter.txt
 	echo 'label-studio==1.23.2' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header - -o requirements-label-studio.txt
 
 format: $(VENV)/.dev  ## Format the code

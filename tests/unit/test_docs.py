@@ -77,8 +77,13 @@ def test_every_make_target_that_the_readme_names_exists():
 
 
 def test_every_file_that_the_readme_links_to_exists():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link and not link.startswith("#")]
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_section_that_the_readme_links_to_exists():
+    sections = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", README, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= sections
 
 
 def test_every_dependency_has_its_reason():

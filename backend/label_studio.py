@@ -75,8 +75,8 @@ def translated(call: Callable[P, R]) -> Callable[P, R]:
         try:
             return call(*args, **kwargs)
         except ApiError as error:
-            kind = LabelStudioAwayError if error.status_code in _AWAY else LabelStudioError
-            raise kind(_api_message(error)) from error
+            away = error.status_code in _AWAY or "database is locked" in api_detail(error)
+            raise (LabelStudioAwayError if away else LabelStudioError)(_api_message(error)) from error
         except (httpx.HTTPError, ValueError) as error:
             kind = LabelStudioAwayError if isinstance(error, httpx.TransportError) else LabelStudioError
             raise kind(f"Label Studio cannot be reached or understood: {type(error).__name__}: {error}") from error

@@ -55,10 +55,9 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """How far Label Studio is with making tasks of a storage's objects; *new* counts the tasks made."""
+    """How far Label Studio is with making tasks of a storage's objects."""
 
     status: str
-    new: int
     problem: str = ""
 
     @property
@@ -174,7 +173,7 @@ class StudioSetup(LabelStudio):
                 status = str(each.status or "")
                 # What is written there by a sync stays there through all later ones that went well.
                 told = (each.traceback or "").strip().splitlines()[-1:] if status in _WITH_REASON else []
-                return Sync(status, each.last_sync_count or 0, "".join(told))
+                return Sync(status, "".join(told))
         raise LabelStudioError(f"the source storage {storage} of project {project} is not there any more")
 
     @translated

@@ -21,6 +21,7 @@ from backend.regions import parse_label_config
 T = TypeVar("T")
 _NAMED = 10  # files that are left out are named up to this many
 _LOOK_S = 2.0  # between looks at a sync that goes on
+_TRIES = 3  # of a sync, without a new task
 
 
 class Cloud(Protocol):
@@ -28,6 +29,7 @@ class Cloud(Protocol):
 
     def has_bucket(self) -> bool: ...
     def create_bucket(self) -> None: ...
+    def has_objects(self, prefix: str) -> bool: ...
     def object_sizes(self, prefix: str) -> dict[str, int]: ...
     def put_object(self, key: str, body: bytes, *, content_type: str | None = None) -> None: ...
 
@@ -111,7 +113,7 @@ class Setup:
         self._patiently(self.studio.whoami)
         project = self.studio.find_project(title)
         if project is None:
-            project = self.studio.create_project(title, label_config)
+            project = self._patiently(lambda: self.studio.create_project(title, label_config))
             self.console.item("project", f"{title}: made, number {project.id}")
             return project
         try:
@@ -123,29 +125,40 @@ class Setup:
 
     def source(self, project: Project, storage: Storage, *, presign: bool) -> int:
         """The project has a task for each image in *storage*. Returns the number of its tasks."""
-        if storage.prefix and not self.cloud.object_sizes(storage.prefix):
+        if not self.cloud.has_objects(storage.prefix):
             # Label Studio takes no source that has nothing in it. This is what S3's own console makes as a folder.
             self.cloud.put_object(storage.prefix, b"")
         with _storage_trouble(storage):
             number, change = self._told(
                 "source storage", lambda: self.studio.ensure_source(project.id, storage, presign=presign)
             )
-            new = self._sync(project.id, number)
-        tasks = self.studio.project(project.id).tasks
-        self.console.item("source storage", f"{storage.uri}: {change}, {tasks} tasks ({new} new)")
-        return tasks
+            before, after = self._sync(project.id, number)
+        self.console.item("source storage", f"{storage.uri}: {change}, {after} tasks ({after - before} new)")
+        return after
 
-    def _sync(self, project: int, storage: int) -> int:
-        """Sync; the number of new tasks."""
-        self.console.during(lambda: self._so_far(project, storage), lambda: self._start_sync(project, storage))
-        while (state := self.studio.sync_state(project, storage)).running:
-            self.console.progress(f"source storage: {state.new} new tasks so far")
-            self.console.sleep(_LOOK_S)
-        if state.failed:
-            raise LabelStudioError(f"not all images became tasks: {state.problem or 'no reason given'}")
+    def _sync(self, project: int, storage: int) -> tuple[int, int]:
+        """Make tasks of all objects; the number of the project's tasks before and after.
+
+        Label Studio's SQLite often breaks a long sync off ("database is locked"), but what was made stays, and the next
+        sync goes on from there. So it is asked again for as long as that brings anything.
+        """
+        before = tasks = self._count_tasks(project)
+        fruitless = 0
+        while (state := self._sync_once(project, storage)).failed:
+            made, tasks = tasks, self._count_tasks(project)
+            fruitless = fruitless + 1 if tasks == made else 0
+            if fruitless == _TRIES:
+                raise LabelStudioError(f"not all images became tasks: {state.problem or 'no reason given'}")
         if state.problem:
             self.console.item("source storage", f"not all images became tasks: {state.problem}")
-        return state.new
+        return before, self._count_tasks(project)
+
+    def _sync_once(self, project: int, storage: int) -> Sync:
+        self.console.during(lambda: self._so_far(project), lambda: self._start_sync(project, storage))
+        while (state := self._patiently(lambda: self.studio.sync_state(project, storage))).running:
+            self.console.progress(lambda: self._so_far(project))
+            self.console.sleep(_LOOK_S)
+        return state
 
     def _start_sync(self, project: int, storage: int) -> None:
         try:
@@ -155,11 +168,14 @@ class Setup:
             if not self.studio.sync_state(project, storage).running:
                 raise
 
-    def _so_far(self, project: int, storage: int) -> str:
+    def _so_far(self, project: int) -> str:
         try:
-            return f"source storage: {self.studio.sync_state(project, storage).new} new tasks so far"
+            return f"source storage: {self.studio.project(project).tasks} tasks so far"
         except LabelStudioError:  # too busy to say
             return "source storage: Label Studio makes tasks"
+
+    def _count_tasks(self, project: int) -> int:
+        return self._patiently(lambda: self.studio.project(project)).tasks
 
     def target(self, project: Project, storage: Storage) -> None:
         """Each annotation of the project is copied to *storage*."""
@@ -181,7 +197,7 @@ class Setup:
 
     def webhook(self, project: Project, url: str) -> None:
         """Label Studio tells the ML backend at *url*, with its password, what happens in the project."""
-        change = self.studio.ensure_webhook(project.id, *self._hook(url))
+        change = self._patiently(lambda: self.studio.ensure_webhook(project.id, *self._hook(url)))
         self.console.item("webhook", f"{url}/webhook: {change}")
 
     def connection(self, project: Project, url: str) -> None:
@@ -202,7 +218,7 @@ class Setup:
         return f"{url}/webhook", {"Authorization": basic_authorization(*auth)} if auth else {}
 
     def _told(self, name: str, call: Callable[[], T]) -> T:
-        return self.console.during(lambda: f"{name}: Label Studio is at it", call)
+        return self._patiently(lambda: self.console.during(lambda: f"{name}: Label Studio is at it", call))
 
     def _patiently(self, call: Callable[[], T]) -> T:
         return self.console.patiently(call, seconds=self.patience)

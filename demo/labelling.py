@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 120
 PAGE_SIZE = 500
 PROJECTS_PAGE = 100
+SYNCS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,23 @@ class Labelling:
         """Make tasks of what is new below *prefix* in the bucket.
 
         Raises:
-            DemoError: the project has no source storage of that prefix.
+            DemoError: the project has no source storage of that prefix, or Label Studio breaks off again and again.
         """
-        for storage in self._client.import_storage.s3.list(project=project):
-            if (storage.prefix or "").strip("/") == prefix.strip("/") and storage.id is not None:
-                self._client.import_storage.s3.sync(storage.id)
+        storage = self._source(project, prefix)
+        for _ in range(SYNCS):
+            # Label Studio's small database does not always bear two at once; what was made stays.
+            self._client.import_storage.s3.sync(int(storage.id))
+            while (storage := self._source(project, prefix)).status in {"queued", "in_progress"}:
+                time.sleep(1)
+            if storage.status != "failed":
                 return
+        message = f"Label Studio did not make tasks of all images below {prefix}: start again."
+        raise DemoError(message)
+
+    def _source(self, project: int, prefix: str) -> Any:  # noqa: ANN401  # the SDK's own class
+        for storage in self._client.import_storage.s3.list(project=project):
+            if (storage.prefix or "").strip("/") == prefix.strip("/"):
+                return storage
         message = f"Project {project} has no source storage of {prefix}; `python -m backend setup` makes it."
         raise DemoError(message)
 

@@ -511,6 +511,15 @@ def test_a_bucket_is_there_or_not_or_somebody_else_s(stubs: Stubs):
         stubs.aws.has_bucket()
 
 
+def test_one_object_is_enough_to_know_that_there_are_some(stubs: Stubs):
+    asked = {"Bucket": "birds", "Prefix": "images/", "MaxKeys": 1}
+    stubs.s3.add_response("list_objects_v2", {"KeyCount": 1}, asked)
+    stubs.s3.add_response("list_objects_v2", {"KeyCount": 0}, asked)
+
+    assert stubs.aws.has_objects("images/")
+    assert not stubs.aws.has_objects("images/")
+
+
 def test_all_objects_below_a_prefix_are_told_with_their_sizes(stubs: Stubs):
     first = {"Contents": [{"Key": "images/a.jpg", "Size": 3}], "IsTruncated": True, "NextContinuationToken": "more"}
     asked = {"Bucket": "birds", "Prefix": "images/"}

@@ -228,11 +228,11 @@ def test_keys_that_people_entered_are_kept_unless_there_are_new_ones(script: Scr
 def test_the_state_of_a_sync_is_that_of_the_newest_one(
     script: Script, studio: StudioSetup, shown: dict[str, object], running: bool, failed: bool, problem: str
 ):
-    script.answers = {"GET /api/storages/s3": (200, [{**SHOWN, "last_sync_count": 5, **shown}])}
+    script.answers = {"GET /api/storages/s3": (200, [{**SHOWN, **shown}])}
 
     state = studio.sync_state(3, 4)
 
-    assert (state.running, state.failed, state.problem, state.new) == (running, failed, problem, 5)
+    assert (state.running, state.failed, state.problem) == (running, failed, problem)
 
 
 def test_a_storage_that_is_gone_has_no_state(script: Script, studio: StudioSetup):

@@ -5,13 +5,13 @@
 #   segmenter        the algorithm as SageMaker runs it, for an account of your own: `train` and `serve`
 # Wheels in a folder `wheels` beside this file are preferred to downloads, for machines without a network.
 
-# ---- the backend's packages: locked, with hashes -----------------------------------------------------------------
+# ---- the backend's packages: locked ------------------------------------------------------------------------------
 FROM python:3.11-slim-bookworm AS backend-packages
 COPY requirements.txt /
 # What the SDK names among its needs and the part of it that the backend uses never imports: 300 MB less.
-RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,target=/context \
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=wheels,target=/wheels \
     python -m venv /venv \
-    && /venv/bin/pip install --disable-pip-version-check --find-links /context/wheels -r requirements.txt \
+    && /venv/bin/pip install --disable-pip-version-check --find-links /wheels -r requirements.txt \
     && /venv/bin/pip install --disable-pip-version-check --no-deps label-studio-ml==1.0.9 \
     && /venv/bin/pip uninstall --quiet --yes opencv-python-headless pandas datamodel-code-generator faker nltk setuptools \
     && /venv/bin/pip uninstall --quiet --yes pip
@@ -23,10 +23,10 @@ FROM python:3.11-slim-bookworm AS segmenter-packages
 # tenth of that. Or put the wheel into `wheels`.
 ARG PIP_EXTRA_INDEX_URL=""
 COPY requirements-torch.txt requirements-segmenter.txt /
-RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,target=/context \
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=wheels,target=/wheels \
     python -m venv /venv \
-    && /venv/bin/pip install --disable-pip-version-check --find-links /context/wheels -r requirements-torch.txt \
-    && /venv/bin/pip install --disable-pip-version-check --find-links /context/wheels -r requirements-segmenter.txt \
+    && /venv/bin/pip install --disable-pip-version-check --find-links /wheels -r requirements-torch.txt \
+    && /venv/bin/pip install --disable-pip-version-check --find-links /wheels -r requirements-segmenter.txt \
     && /venv/bin/pip uninstall --quiet --yes pip
 
 # ---- what all of them have: one user without a login, Python that writes nothing beside the code ------------------
@@ -58,7 +58,6 @@ COPY --from=segmenter-packages /venv /venv
 COPY segmenter ./segmenter
 COPY sagemaker_local ./sagemaker_local
 USER 10001:10001
-VOLUME /data
 EXPOSE 9091
 HEALTHCHECK --start-period=120s --start-interval=2s --interval=30s --timeout=10s --retries=4 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9091/livez', timeout=8)"]
@@ -76,7 +75,6 @@ ENV BIND_ADDRESS=0.0.0.0 \
     THREADS=8 \
     MODEL_DIR=/data
 USER 10001:10001
-VOLUME /data
 EXPOSE 9090
 # Alive, not well: /health tells what is wrong with the set-up, and restarting would not mend that.
 HEALTHCHECK --start-period=120s --start-interval=2s --interval=30s --timeout=10s --retries=4 \

@@ -17,7 +17,7 @@ from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
-from backend.config import Settings
+from backend.config import Settings, aws_region
 from backend.errors import AwsAccessError, AwsAwayError, AwsError, ImageError, SettingsError
 
 if TYPE_CHECKING:
@@ -207,12 +207,12 @@ class Aws:
     ) -> None:
         self._settings = settings
         try:
-            self._session = session = boto3.session.Session()
+            self._session = session = boto3.session.Session(region_name=aws_region())
             self._s3: S3Client = s3 or session.client("s3", config=_CONTROL)
             self._sagemaker: SageMakerClient = sagemaker or session.client("sagemaker", config=_CONTROL)
             self._runtime: SageMakerRuntimeClient = runtime or session.client("sagemaker-runtime", config=_RUNTIME)
         except (BotoCoreError, ValueError) as error:  # no region, no such profile, an endpoint URL that is none
-            raise SettingsError([f"AWS: {error} (AWS_DEFAULT_REGION, AWS_PROFILE, AWS_ENDPOINT_URL_...)"]) from error
+            raise SettingsError([f"AWS: {error} (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL_...)"]) from error
 
     @property
     def region(self) -> str:

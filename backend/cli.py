@@ -13,7 +13,15 @@ from backend.config import Settings, s3_endpoint
 from backend.console import Console
 from backend.errors import BackendError, SettingsError
 from backend.events import find_project_id
-from backend.inputs import backend_url, http_url, key_prefix, label_names, labeling_interface, read_labeling_interface
+from backend.inputs import (
+    backend_url,
+    http_url,
+    key_prefix,
+    label_names,
+    labeling_interface,
+    project_title,
+    read_labeling_interface,
+)
 from backend.label_studio_setup import Storage, StudioSetup
 from backend.setup import Setup
 from backend.status import show_status
@@ -89,7 +97,6 @@ def _add_setup(commands: Commands) -> None:
     setup = commands.add_parser("setup", help=about, description=f"{about[0].upper() + about[1:]}. {again}")
     setup.set_defaults(command=_setup)
     _add_backend(setup)
-    setup.add_argument("--no-connection", action="store_true", help="leave out an ML backend that does not run yet")
     _add_project(setup.add_argument_group("the project"))
     _add_storages(setup.add_argument_group("its images and annotations in S3_BUCKET"))
     _add_pipeline(setup.add_argument_group("the pipeline"))
@@ -148,7 +155,7 @@ def _setup(options: argparse.Namespace) -> int:
     # What people gave is checked before anything is made.
     address = backend_url(options.backend_url)
     public = _public_url(options, settings)
-    file = options.label_config
+    title, file = project_title(options.title), options.label_config
     interface = read_labeling_interface(file) if file else labeling_interface(label_names(options.labels))
     cloud = Aws(settings)
     images, annotations = _storages(options, settings, cloud)
@@ -160,23 +167,22 @@ def _setup(options: argparse.Namespace) -> int:
         _publish(target, cloud, console, patience=options.wait)
         if options.images:
             setup.images(options.images, images.prefix)
-        project = setup.project(options.title, interface)
+        project = setup.project(title, interface)
         tasks = setup.source(project, images, presign=options.presign)
         setup.target(project, annotations)
-        # Label Studio takes neither webhook nor ML backend at a name that nobody has yet.
-        if not options.no_connection:
-            setup.webhook(project, address)
-            setup.connection(project, address)
-            console.say(_farewell(public, project.id, tasks, settings))
+        setup.webhook(project, address)
+        setup.connection(project, address)
+    console.say(_farewell(public, project.id, tasks, settings))
     return 0
 
 
 def _connect(options: argparse.Namespace) -> int:
     settings, console = Settings.from_env(writes=False), Console(sys.stdout)
     address, public = backend_url(options.backend_url), _public_url(options, settings)
+    title = project_title(options.title)
     with contextlib.closing(StudioSetup(settings.label_studio_url, settings.label_studio_api_key)) as studio:
         setup = Setup(settings, cloud=Aws(settings), studio=studio, console=console, patience=options.wait)
-        project = setup.existing_project(options.title)
+        project = setup.existing_project(title)
         setup.webhook(project, address)
         setup.connection(project, address)
     console.say(_farewell(public, project.id, project.tasks, settings))
@@ -234,7 +240,7 @@ def _publish(target: Target, cloud: Aws, console: Console, *, patience: float) -
 
 
 def _farewell(public: str, project: int, tasks: int, settings: Settings) -> str:
-    first = "" if tasks else f"import images there, or put them into s3://{settings.s3_bucket} and run `setup` again; "
+    first = "" if tasks else "import images there; "
     count = settings.start_training_each_n_updates
     return (
         f"\nProject: {public}/projects/{project}/data\n"

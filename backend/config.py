@@ -90,6 +90,12 @@ def s3_endpoint(env: Mapping[str, str] | None = None) -> str:
     return values.get("AWS_ENDPOINT_URL_S3") or values.get("AWS_ENDPOINT_URL") or ""
 
 
+def aws_region(env: Mapping[str, str] | None = None) -> str | None:
+    """The region by the name that AWS's other SDKs read; None leaves it to boto3, which reads AWS_DEFAULT_REGION."""
+    values = os.environ if env is None else env
+    return values.get("AWS_REGION") or None
+
+
 class _Reader:
     """Reads variables one by one and remembers every problem, so that they are reported together."""
 
@@ -208,6 +214,9 @@ def _read_serving(read: _Reader) -> dict[str, object]:
     password = read.text("BASIC_AUTH_PASS", default="")
     if bool(user) != bool(password):
         read.problems.append("BASIC_AUTH_USER and BASIC_AUTH_PASS: wanted both or neither, got one")
+    if not user.isascii() or not password.isascii() or ":" in user:
+        # Label Studio encodes other letters in its own way, and a colon ends the user's name (RFC 7617).
+        read.problems.append("BASIC_AUTH_USER and BASIC_AUTH_PASS: wanted ASCII letters, and no colon in the user")
     return {
         "basic_auth_user": user,
         "basic_auth_pass": password,

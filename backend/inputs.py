@@ -25,6 +25,18 @@ def label_names(text: str) -> tuple[str, ...]:
     return names
 
 
+def project_title(text: str) -> str:
+    """A title as Label Studio keeps it: without spaces around it.
+
+    Raises:
+        BackendError: it is none.
+    """
+    title = text.strip()
+    if not 3 <= len(title) <= 50:
+        raise BackendError(f"--title: wanted 3 to 50 characters, as Label Studio does, got {text!r}")
+    return title
+
+
 def labeling_interface(labels: Sequence[str]) -> str:
     """An interface to draw polygons with these labels."""
     tags = "".join(

@@ -336,7 +336,10 @@ def _waiting_filters(without: list[str], *, after: int) -> list[dict[str, Any]]:
 
 def same_place(first: str, second: str) -> bool:
     """Whether two addresses lead to the same server and path; a user and password in them make no difference."""
-    one, two = httpx.URL(first), httpx.URL(second)
+    try:
+        one, two = httpx.URL(first), httpx.URL(second)
+    except httpx.InvalidURL:  # somebody else's ML backend may have any address
+        return first == second
     return (one.host, one.port, one.path.rstrip("/")) == (two.host, two.port, two.path.rstrip("/"))
 
 

@@ -47,7 +47,8 @@ class Preflight:
             logger.info("S3, SageMaker and Label Studio answer as they should; Label Studio knows us as %s", self._user)
         elif problems != self.problems:
             lines = "\n".join(f"  - {each}" for each in problems)
-            logger.error("%s problem(s) at the start:\n%s", len(problems), lines)
+            # No error yet: with docker-compose the bucket and the pipeline are made right after the first start.
+            logger.warning("%s thing(s) not in place; looked at again until they are:\n%s", len(problems), lines)
 
     def _bucket(self) -> list[str]:
         try:

@@ -111,9 +111,9 @@ class Setup:
             LabelConfigError: its labeling interface cannot be trained on.
         """
         self._patiently(self.studio.whoami)
-        project = self.studio.find_project(title)
-        if project is None:
-            project = self._patiently(lambda: self.studio.create_project(title, label_config))
+        # Looked for at each try: one that Label Studio made and had no time to tell of is not made twice.
+        project, made = self._patiently(lambda: self._find_or_create(title, label_config))
+        if made:
             self.console.item("project", f"{title}: made, number {project.id}")
             return project
         try:
@@ -122,6 +122,11 @@ class Setup:
             raise LabelConfigError(f"project {project.id} {title!r}: {error}; or choose another title") from error
         self.console.item("project", f"{title}: found, number {project.id}, labels {', '.join(labels)}")
         return project
+
+    def _find_or_create(self, title: str, label_config: str) -> tuple[Project, bool]:
+        """The project with this title, and whether it is new."""
+        found = self.studio.find_project(title)
+        return (found, False) if found else (self.studio.create_project(title, label_config), True)
 
     def source(self, project: Project, storage: Storage, *, presign: bool) -> int:
         """The project has a task for each image in *storage*. Returns the number of its tasks."""

@@ -157,7 +157,7 @@ def overview(found: Mapping[int, Progress], *, now: datetime) -> Iterator[str]:
     """All projects, in lines for a person."""
     if not found:
         yield "No project has this ML backend connected. In Label Studio: Settings > Model > Connect Model, with the"
-        yield "backend's URL (README, Connect it to your Label Studio)."
+        yield "backend's URL (README, Connect it to your own Label Studio)."
     for number, progress in enumerate(found.values()):
         yield from ([""] if number else [])
         yield from block(progress, now=now)

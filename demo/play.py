@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import boto3
 from botocore.config import Config
 
+from demo.birds import LABELS
 from demo.errors import DemoError
 from demo.labelling import Labelling
 from demo.limits import BIRD_COUNT, TRAIN_AT
@@ -85,9 +86,39 @@ class Place:
             token=value("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN"),
             bucket=value("S3_BUCKET"),
             pipeline=value("SAGEMAKER_PIPELINE", default="label-studio-segmentation"),
-            # One bird at least has to be left for the model.
-            train_at=min(int(train_at), BIRD_COUNT - 1) if train_at.isdecimal() else TRAIN_AT,
+            train_at=_threshold(train_at),
         )
+
+
+def _threshold(text: str) -> int:
+    """The annotations that start a training; one bird at least has to be left for the model.
+
+    Raises:
+        DemoError: there are not so many birds.
+    """
+    if not text.isdecimal() or int(text) >= BIRD_COUNT:
+        message = f"START_TRAINING_EACH_N_UPDATES: the demo has {BIRD_COUNT} birds, so wanted fewer, got {text!r}."
+        raise DemoError(message)
+    return int(text)
+
+
+class Interfaces(Protocol):
+    """What knows the labeling interfaces of projects."""
+
+    def label_config(self, project: int) -> str:
+        """The labeling interface of a project."""
+        ...
+
+
+def require_bird_labels(labelling: Interfaces, project: int, title: str) -> None:
+    """Raise DemoError unless the project has the labels of the birds' parts."""
+    interface = labelling.label_config(project)
+    if missing := [label for label in LABELS if f'"{label}"' not in interface]:
+        message = (
+            f"Project {title!r} does not have the labels {', '.join(missing)}, so birds cannot be labelled in it: "
+            "name another project that has them or that `setup` is to make (PROJECT_TITLE, PROJECT_LABELS)."
+        )
+        raise DemoError(message)
 
 
 def play(title: str, display: Display, environment: Mapping[str, str], *, public_url: str | None = None) -> None:
@@ -104,11 +135,12 @@ def play(title: str, display: Display, environment: Mapping[str, str], *, public
     try:
         with closing(Labelling(place.label_studio, place.token)) as labelling:
             project = labelling.project(title)
+            require_bird_labels(labelling, project, title)
             _upload(place, display)
             labelling.sync(project, BIRDS_PREFIX)
             display.line(f"  tasks              {len(labelling.tasks(project))} in {title}")
             annotate(host, labelling, project, count=place.train_at)
-            lookout = Watch(labelling, _sagemaker(), project, place.pipeline)
+            lookout = Watch(labelling, _sagemaker(), project, place.pipeline, place.train_at)
             wait_for_predictions(host, lookout, patience_s=PATIENCE_S, every_s=LOOK_EVERY_S)
     except NO_GOOD_ANSWER as error:
         message = f"{in_words(error)}; run it again: it goes on where it stopped."

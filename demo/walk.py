@@ -86,8 +86,9 @@ def wait_for_predictions(
     deadline = time.monotonic() + patience_s
     before, progress = Progress(), _look(host, lookout, deadline=deadline)
     earlier = _train_anew(host, lookout, progress)
-    while not _tell(host.display, before, progress):
-        _require_hope(progress, earlier=earlier, late=time.monotonic() > deadline, logs=host.logs)
+    while not _tell(host.display, before, progress, threshold=lookout.train_at):
+        standing = now(progress, threshold=lookout.train_at) if time.monotonic() > deadline else ""
+        _require_hope(progress, earlier=earlier, late=standing, logs=host.logs)
         host.sleep(every_s)
         before, progress = progress, _look(host, lookout, deadline=deadline)
     return progress
@@ -116,7 +117,8 @@ def _train_anew(host: Host, lookout: Watch, progress: Progress) -> str:
     return execution.arn
 
 
-def _require_hope(progress: Progress, *, earlier: str, late: bool, logs: str) -> None:
+def _require_hope(progress: Progress, *, earlier: str, late: str, logs: str) -> None:
+    """Raise DemoError if nothing more is to be waited for, or it is too *late*: then that says how it stands."""
     execution = progress.execution
     if execution is not None and execution.failed and not execution.retried and execution.arn != earlier:
         reason = execution.reason or "no reason given"
@@ -126,9 +128,7 @@ def _require_hope(progress: Progress, *, earlier: str, late: bool, logs: str) ->
         )
         raise DemoError(message)
     if late:
-        message = (
-            f"The predictions did not come in time; it stands at{now(progress, threshold=TRAIN_AT)} (logs: {logs})"
-        )
+        message = f"The predictions did not come in time; it stands at{late} (logs: {logs})"
         raise DemoError(message)
 
 
@@ -140,7 +140,7 @@ def follow(host: Host, lookout: Watch) -> None:
     """
     before = _look(host, lookout)
     while True:
-        host.display.status(now(before, threshold=TRAIN_AT) + "   (Ctrl-C stops everything)")
+        host.display.status(now(before, threshold=lookout.train_at) + "   (Ctrl-C stops everything)")
         host.sleep(FOLLOW_EVERY_S)
         progress = _look(host, lookout)
         for line in changes(before, progress):
@@ -148,10 +148,10 @@ def follow(host: Host, lookout: Watch) -> None:
         before = progress
 
 
-def _tell(display: Display, before: Progress, after: Progress) -> bool:
+def _tell(display: Display, before: Progress, after: Progress, *, threshold: int) -> bool:
     """Tell what happened between two looks; whether the loop has come to its end."""
     for line in changes(before, after):
         display.line(line)
     if not after.served:
-        display.status(now(after, threshold=TRAIN_AT))
+        display.status(now(after, threshold=threshold))
     return after.served

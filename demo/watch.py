@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from demo.execution import ATTEMPTS, Execution, StepState
+from demo.limits import TRAIN_AT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +53,7 @@ class Watch:
     sagemaker: SageMakerClient
     project: int
     pipeline: str
+    train_at: int = TRAIN_AT
 
     def look(self) -> Progress:
         """The state of the loop now."""

@@ -172,7 +172,7 @@ def test_a_project_that_cannot_be_trained_on_says_why_and_harms_no_other(
 def test_a_wrong_bucket_pipeline_and_token_are_told_together_at_the_start(stack: Stack):
     wrong = {"S3_BUCKET": "no-such-bucket", "SAGEMAKER_PIPELINE": "no-such-pipeline", "LABEL_STUDIO_API_KEY": "0" * 40}
     with running_backend(stack, wrong) as backend:
-        told = wait_for(lambda: "3 problem(s) at the start" in backend.log() and backend.log())
+        told = wait_for(lambda: "3 thing(s) not in place" in backend.log() and backend.log())
     for word in ("S3_BUCKET no-such-bucket", "SAGEMAKER_PIPELINE no-such-pipeline", "LABEL_STUDIO_API_KEY"):
         assert word in told
     assert "0" * 40 not in told

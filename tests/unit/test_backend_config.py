@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.config import Settings
+from backend.config import Settings, aws_region
 from backend.errors import SettingsError
 
 
@@ -172,3 +172,17 @@ def test_names_carry_the_project_and_the_version(env: dict[str, str]):
 
     assert settings.project_name(3) == "label-studio-segmentation-p3"
     assert settings.model_version(7) == "birds v7"
+
+
+@pytest.mark.parametrize(("user", "password"), [("a:b", "x"), ("me", "pässword"), ("müller", "x")])
+def test_a_user_and_password_that_label_studio_would_send_otherwise_are_refused(user: str, password: str):
+    with pytest.raises(SettingsError, match="wanted ASCII letters, and no colon in the user") as caught:
+        Settings.from_env({"BASIC_AUTH_USER": user, "BASIC_AUTH_PASS": password})
+    assert password not in str(caught.value) or len(password) == 1
+
+
+@pytest.mark.parametrize(
+    ("env", "region"), [({"AWS_REGION": "eu-west-1"}, "eu-west-1"), ({"AWS_REGION": ""}, None), ({}, None)]
+)
+def test_the_region_may_have_the_name_that_other_sdks_read(env: dict[str, str], region: str | None):
+    assert aws_region(env) == region

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from backend.errors import BackendError, LabelConfigError
-from backend.inputs import backend_url, http_url, key_prefix, label_names, labeling_interface, read_labeling_interface
+from backend.inputs import (
+    backend_url,
+    http_url,
+    key_prefix,
+    label_names,
+    labeling_interface,
+    project_title,
+    read_labeling_interface,
+)
 from backend.regions import parse_label_config
 from tests.fakes import BIRDS, LABELS
 
@@ -104,3 +112,13 @@ def test_a_prefix_is_a_folder(text: str, prefix: str):
 def test_a_prefix_that_has_the_backend_s_own_objects_in_it_is_refused(text: str):
     with pytest.raises(BackendError, match="--images-prefix: wanted a folder"):
         key_prefix(text, "--images-prefix", own="a/sagemaker" if text == "a/" else "sagemaker")
+
+
+def test_a_title_is_kept_as_label_studio_keeps_it():
+    assert project_title(" Bird parts ") == "Bird parts"
+
+
+@pytest.mark.parametrize("title", ["", " ab ", "x" * 51])
+def test_a_title_that_label_studio_would_refuse_is_refused_before_anything_is_made(title: str):
+    with pytest.raises(BackendError, match="--title: wanted 3 to 50 characters"):
+        project_title(title)

@@ -21,7 +21,7 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path, caplog: pytest.LogCapt
         "SAGEMAKER_PIPELINE label-studio-segmentation: denied",
         "LABEL_STUDIO_URL http://labelstudio.example.com:8080: refuses the token",
     ]
-    assert "3 problem(s) at the start" in caplog.text
+    assert "3 thing(s) not in place" in caplog.text
 
 
 def test_a_role_of_another_account_is_wrong(tmp_path: Path):

@@ -365,3 +365,15 @@ def test_what_is_to_be_connected_is_there(bench: Bench):
     assert bench.setup.existing_project("Birds") == made
     with pytest.raises(BackendError, match="has no project 'Cars' that this token sees: `setup` makes one"):
         bench.setup.existing_project("Cars")
+
+
+def test_a_project_that_was_made_though_no_answer_came_is_not_made_twice(bench: Bench):
+    class Slow(Studio):
+        def create_project(self, title: str, label_config: str) -> Project:
+            made = super().create_project(title, label_config)
+            raise LabelStudioAwayError(f"no answer about project {made.id}")
+
+    bench.studio = Slow()
+
+    assert bench.project().id == 7
+    assert len(bench.studio.projects) == 1

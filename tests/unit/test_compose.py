@@ -21,7 +21,7 @@ from backend.config import Settings
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("docker-compose.yml", "compose.aws.yml")
 LOCAL = ("s3", "sagemaker")
-ONE_SHOT = ("setup", "connect", "demo")
+ONE_SHOT = ("setup", "demo")
 
 
 class ComposeLoader(yaml.SafeLoader):
@@ -85,6 +85,16 @@ def test_images_of_others_have_a_version_and_ours_have_a_target_of_the_dockerfil
         assert re.search(r":\d+(\.\d+)+$", body["image"]), name
 
 
+def test_no_two_services_build_one_image() -> None:
+    images = [body["image"] for body in services().values() if "build" in body]
+
+    assert sorted(set(images)) == sorted(images)
+
+
+def test_with_aws_volumes_and_containers_are_others_than_without() -> None:
+    assert load("compose.aws.yml")["name"] != load("docker-compose.yml")["name"]
+
+
 def test_our_images_have_the_version_of_the_project() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
@@ -116,7 +126,7 @@ def test_a_service_waits_until_those_that_it_needs_are_well_or_done() -> None:
 def test_each_one_shot_service_is_waited_for_by_another_so_that_up_wait_succeeds() -> None:
     waited_for = {other for body in services().values() for other in body.get("depends_on", {})}
 
-    assert {"setup", "connect"} <= waited_for
+    assert "setup" in waited_for
 
 
 def test_our_own_containers_have_a_read_only_root_and_no_rights() -> None:
@@ -130,10 +140,9 @@ def test_our_own_containers_have_a_read_only_root_and_no_rights() -> None:
 def test_label_studio_reaches_the_backend_by_a_name_with_a_dot() -> None:
     aliases = services()["backend"]["networks"]["default"]["aliases"]
 
-    for one_shot in ("setup", "connect"):
-        address = next(flag for flag in services()[one_shot]["command"] if flag.startswith("--backend-url="))
-        assert address == f"--backend-url=http://{aliases[0]}:9090"
     assert "." in aliases[0]
+    for name in FILES:
+        assert f"--backend-url=http://{aliases[0]}:9090" in load(name)["services"]["setup"]["command"]
 
 
 def test_every_setting_can_be_set_from_the_env_file() -> None:
@@ -204,11 +213,32 @@ def test_the_env_script_fills_in_secrets_that_nobody_else_has_and_shows_none(tmp
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
 
 
-def test_the_env_script_leaves_an_env_file_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("LABEL_STUDIO_PASSWORD=mine\n")
+def test_the_env_script_fills_in_what_is_missing_or_empty_and_leaves_the_rest(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LABEL_STUDIO_PASSWORD='my $ecret'\nBASIC_AUTH_PASS=\nPROJECT_TITLE=Cars\n")
+
+    assert "BASIC_AUTH_PASS" in make_env(tmp_path)
+
+    values = dict(re.findall(r"^([A-Z0-9_]+)=(.+)$", (tmp_path / ".env").read_text(), re.MULTILINE))
+    assert values["LABEL_STUDIO_PASSWORD"] == "'my $ecret'"
+    assert values["PROJECT_TITLE"] == "Cars"
+    assert values.keys() >= {name for name, value in examples().items() if not value}
+
+
+def test_the_env_script_changes_nothing_where_all_is_there(tmp_path: Path) -> None:
+    make_env(tmp_path)
+    before = (tmp_path / ".env").read_text()
 
     assert "left as it was" in make_env(tmp_path)
-    assert (tmp_path / ".env").read_text() == "LABEL_STUDIO_PASSWORD=mine\n"
+    assert (tmp_path / ".env").read_text() == before
+
+
+def test_line_ends_of_windows_do_no_harm_to_the_env_script(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text((ROOT / ".env.example").read_text(), newline="\r\n")
+
+    make_env(tmp_path)
+
+    assert b"\r" not in (tmp_path / ".env").read_bytes()
+    assert re.search(r"^LABEL_STUDIO_API_KEY=[0-9a-f]{40}$", (tmp_path / ".env").read_text(), re.MULTILINE)
 
 
 def test_the_backend_imports_nothing_that_its_image_leaves_out() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from demo.command import main, parse
 from demo.errors import DemoError
-from demo.play import Place
+from demo.play import Place, require_bird_labels
 
 SETTINGS = {
     "LABEL_STUDIO_URL": "http://label-studio:8080/",
@@ -46,9 +46,26 @@ def test_settings_that_are_empty_have_the_backends_defaults():
     )
 
 
-@pytest.mark.parametrize(("threshold", "annotations"), [("4", 4), ("1000", 59)])
-def test_a_visitor_annotates_what_the_backend_waits_for_and_leaves_a_bird(threshold: str, annotations: int):
-    assert Place.of({**SETTINGS, "START_TRAINING_EACH_N_UPDATES": threshold}).train_at == annotations
+def test_a_visitor_annotates_what_the_backend_waits_for():
+    assert Place.of({**SETTINGS, "START_TRAINING_EACH_N_UPDATES": "4"}).train_at == 4
+
+
+@pytest.mark.parametrize("threshold", ["60", "1000", "many"])
+def test_a_threshold_that_leaves_no_bird_to_the_model_is_refused(threshold: str):
+    with pytest.raises(DemoError, match="the demo has 60 birds, so wanted fewer"):
+        Place.of({**SETTINGS, "START_TRAINING_EACH_N_UPDATES": threshold})
+
+
+class Interface:
+    """A Label Studio whose project has one label."""
+
+    def label_config(self, project: int) -> str:
+        return '<View><PolygonLabels name="l" toName="i"><Label value="Wheel"/></PolygonLabels></View>'
+
+
+def test_a_project_without_the_birds_labels_is_refused_before_anything_is_annotated():
+    with pytest.raises(DemoError, match="'Cars' does not have the labels Beak, Head, Wing, Body"):
+        require_bird_labels(Interface(), 1, "Cars")
 
 
 @pytest.mark.parametrize("name", ["LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "S3_BUCKET"])

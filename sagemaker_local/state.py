@@ -26,7 +26,8 @@ FORMAT = 1
 """What lies in the data folder, and how; kept as the file's `user_version`. Whoever changes it raises this number and
 lets :class:`Store` turn what older versions left into it.
 
-0 is what was written before formats were numbered; it differs in nothing else. No path is stored: the folder may be moved.
+0 is what was written before formats were numbered; it differs in nothing else. No path is stored: the folder may be
+moved.
 """
 
 _SCHEMA = """

@@ -26,6 +26,7 @@ from backend.label_studio import LabelStudio, basic_authorization
 from backend.metrics import Metrics
 from backend.model import SageMakerSegmentation, Service
 from backend.poller import Inline, Poller, Rounds
+from backend.preannotator import Preannotator
 from backend.predictor import Predictor
 from backend.preflight import Preflight
 from backend.state import Leadership, StateFile
@@ -90,15 +91,15 @@ def _assemble(settings: Settings, cloud: Aws, studio: LabelStudio, metrics: Metr
     predictor = Predictor(settings, inference=cloud, images=images)
     states = StateFile(settings.model_dir / "projects.json")
     trainer = Trainer(settings, cloud=cloud, source=studio, images=images)
-    deployer = Deployer(
+    preannotator = Preannotator(
         settings,
-        cloud=cloud,
         studio=studio,
         # Threads of its own: a task that somebody opens must not wait behind all those that nobody has opened yet.
         predictor=Predictor(settings, inference=cloud, images=images),
         states=states,
         authorization=basic_authorization(*settings.basic_auth) if settings.basic_auth else "",
     )
+    deployer = Deployer(settings, cloud=cloud, states=states, preannotation=preannotator)
     rounds = Rounds(trainer=trainer, deployer=deployer, states=states, observe=metrics.observe_decision)
     return Service(settings, states, predictor, Inline(rounds), trainer.policy), rounds
 

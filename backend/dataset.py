@@ -41,13 +41,18 @@ class Selection:
     skipped: tuple[str, ...] = ()
 
 
+def finished_annotations(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those of a task's annotations that count: nobody skipped the task instead."""
+    return [each for each in task.get("annotations") or () if not each.get("was_cancelled")]
+
+
 def select_annotations(tasks: Iterable[Mapping[str, Any]], config: LabelConfig) -> Selection:
     """Choose one annotation for each task: the newest ground truth, else the newest; skipped ones never count."""
     selected: list[LabelledTask] = []
     skipped: list[str] = []
     count = 0
     for task in tasks:
-        finished = [each for each in task.get("annotations") or () if not each.get("was_cancelled")]
+        finished = finished_annotations(task)
         count += len(finished)
         if not finished:
             continue

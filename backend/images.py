@@ -6,11 +6,9 @@ import io
 import logging
 import re
 import struct
-import time
 import urllib.parse
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from backend.aws import split_s3_uri
+from backend.bucket_images import BucketImages
 from backend.config import Settings
 from backend.dataset import Selection
 from backend.errors import AwsError, BackendError, ImageAwayError, ImageError
@@ -26,12 +25,10 @@ from backend.label_studio import download
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 128 * 2**20
-PATIENCE_SECONDS = 600.0  # how long training waits for images whose server is away
 MAX_PIXELS = 100_000_000  # above that a file is more likely a decompression bomb than a photo
 _JPEG_QUALITY = 92
 # Files of Label Studio, which may lie below a path of its own; nothing else there is asked for with our token.
 _UPLOAD = re.compile(r"(/[\w.~-]+)*?/data/(?!.*\.\./)")
-_COPIES_AT_ONCE = 8
 # What turns an image upright, by its EXIF orientation; from 5 on it lies on its side.
 ORIENTATION = 0x0112
 UPRIGHT = {
@@ -73,7 +70,7 @@ class Images:
         self._settings = settings
         self._store = store
         self._files = files
-        self._away: dict[str, float] = {}  # when a reference was first found to be away
+        self._bucket_images = BucketImages(settings, store=store, copy=self._copied)
 
     def fetch(self, reference: str, *, task: int | None = None) -> bytes:
         """Bytes of an upload (``/data/...``), an ``http(s)://``, ``s3://`` or ``data:`` address.
@@ -113,42 +110,14 @@ class Images:
             raise ImageAwayError(f"cannot get {path[:200]}: {error}") from error
 
     def keys(self, project: int, selection: Selection) -> dict[str, str]:
-        """Object keys of the selected images in ``S3_BUCKET``, by their references.
+        """Object keys of the selected images in ``S3_BUCKET``, by their references; see :class:`BucketImages`.
 
-        Images that lie there already are used in place. All others are copied once, to a key made of the reference.
-        Those that cannot be had are left out and logged: a single one that is missing would make the whole job fail.
+        Those that lie elsewhere are copied once, to a key made of the reference.
 
         Raises:
-            ImageAwayError: one may be had later, and was not waited for long yet (PATIENCE_SECONDS).
+            ImageAwayError: one may be had later, and was not waited for long yet.
         """
-        with ThreadPoolExecutor(_COPIES_AT_ONCE, thread_name_prefix="copy") as pool:
-            tasks = selection.tasks
-            keys = pool.map(lambda each: self._key(project, each.image, each.task), tasks)
-            return {task.image: key for task, key in zip(tasks, keys, strict=True) if key is not None}
-
-    def _key(self, project: int, reference: str, task: int) -> str | None:
-        own = f"s3://{self._settings.s3_bucket}/"
-        try:
-            if reference.startswith(own):
-                return self._present(reference.removeprefix(own))
-            return self._copied(project, reference, task)
-        except ImageAwayError as error:
-            if self._is_worth_waiting_for(reference):
-                raise ImageAwayError(f"training waits for the image of task {task}: {error}") from error
-            logger.warning("project %s: task %s is left out of training: %s", project, task, error)
-        except ImageError as error:
-            logger.warning("project %s: task %s is left out of training: %s", project, task, error)
-        return None
-
-    def _is_worth_waiting_for(self, reference: str) -> bool:
-        """A server that is away for a moment must not cost labelled images; one that stays away must not stop all."""
-        now = time.monotonic()
-        return now - self._away.setdefault(reference, now) < PATIENCE_SECONDS
-
-    def _present(self, key: str) -> str:
-        if not self._store.has_object(key):
-            raise ImageError(f"there is no object {key[:200]} in {self._settings.s3_bucket}")
-        return key
+        return self._bucket_images.keys(project, selection)
 
     def _copied(self, project: int, reference: str, task: int) -> str:
         digest = hashlib.sha256(reference.encode()).hexdigest()

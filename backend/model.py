@@ -5,16 +5,16 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from backend.config import NO_MODEL, Settings
-from backend.errors import LabelConfigError, RequestError
-from backend.events import Event, Kind, find_project_id, parse_event
+from backend.errors import LabelConfigError
+from backend.events import find_project_id, parse_event
+from backend.listener import Background, Listener
 from backend.predictor import Item, Outcome
 from backend.regions import LabelConfig, parse_label_config
 from backend.state import ProjectState, StateFile
-from backend.trainer import Action, Decision, History, Policy, decide
+from backend.trainer import Policy
 
 if TYPE_CHECKING:
 
@@ -31,12 +31,6 @@ else:
     LabelStudioMLBase = _host.LabelStudioMLBase if _host else object
 
 logger = logging.getLogger(__name__)
-# New tasks, and a labeling interface that may name the model's labels otherwise.
-NEW_TO_PREDICT = {"TASKS_CREATED", "PROJECT_UPDATED"}
-NOT_FORCED = (
-    "START_TRAINING counts as a saved annotation, not as Start Training: Label Studio sends the same for both while "
-    "'Start model training on annotation submission' is on; turn it off there to train at once"
-)
 
 
 class TaskPredictor(Protocol):
@@ -45,12 +39,6 @@ class TaskPredictor(Protocol):
     def predict(
         self, tasks: Sequence[Mapping[str, Any]], *, config: LabelConfig, state: ProjectState, deadline: float
     ) -> list[Outcome]: ...
-
-
-class Background(Protocol):
-    """Does behind the request what takes time."""
-
-    def wake(self, project: int, *, forced: bool = False, tasks_changed: bool = False) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,49 +91,9 @@ class SageMakerSegmentation(LabelStudioMLBase):
         Raises:
             RequestError: *data* is not what Label Studio sends.
         """
-        parsed = parse_event(event, data if data is not None else {})
-        if parsed.kind is Kind.OTHER:
-            return {"status": "ignored", "message": f"{parsed.action} does not change what is trained on"}
-        if parsed.project is None:
-            return self._fit_all(parsed)
-        self.service.background.wake(
-            parsed.project, forced=parsed.kind is Kind.TRAIN_NOW, tasks_changed=parsed.action in NEW_TO_PREDICT
-        )
-        answer = self._status(parsed, parsed.project)
-        if parsed.kind is Kind.MAYBE_SAVED:
-            logger.info("project %s: %s", parsed.project, NOT_FORCED)
-            answer["note"] = NOT_FORCED
-        return answer
-
-    def _fit_all(self, event: Event) -> dict[str, object]:
-        """A webhook without payload does not tell its project, so every known one is looked at."""
-        if event.kind is Kind.TRAIN_NOW:
-            raise RequestError('wanted "project" with an "id" in the body of START_TRAINING, found none')
-        projects = self.service.states.projects()
-        for project in projects:
-            self.service.background.wake(project)
-        return {"status": "noted", "message": f"{event.action} named no project; looking at {len(projects)}"}
-
-    def _status(self, event: Event, project: int) -> dict[str, object]:
-        """What the background will most likely decide, from memory alone."""
-        if event.annotations is None:
-            return {"status": "noted", "message": event.action}
-        state = self.service.states.get(project)
-        decision = decide(
-            event.annotations,
-            _history(state),
-            self.service.policy,
-            now=datetime.now(UTC),
-            forced=event.kind is Kind.TRAIN_NOW,
-        )
-        if event.annotations == 0 and event.kind is Kind.TRAIN_NOW:
-            decision = Decision(Action.NOTHING, 0, decision.train_at, "label some images first")
-        answer = decision.as_json()
-        if decision.action is Action.START:
-            answer["status"] = "starting"
-        if problem := state.problem or state.serving_problem:
-            answer["problem"] = problem
-        return answer
+        service = self.service
+        listener = Listener(service.states, service.background, service.policy)
+        return listener.hear(parse_event(event, data if data is not None else {}))
 
     def predict(self, tasks: Sequence[Mapping[str, Any]], **_: object) -> list[Item]:
         """One item a task, in order: a prediction, or ``{}`` where there is none yet: Label Studio will ask again.
@@ -172,15 +120,3 @@ class SageMakerSegmentation(LabelStudioMLBase):
 
 def _project_of(tasks: Sequence[Mapping[str, Any]]) -> int | None:
     return find_project_id(tasks[0].get("project")) if tasks else None
-
-
-def _history(state: ProjectState) -> History:
-    return History(
-        running=state.running,
-        last_trained=state.last_trained,
-        refused=state.refused,
-        today=state.today,
-        failures=state.failures,
-        failed_at=state.failed_at,
-        failed_on=datetime.fromtimestamp(state.failed_on, UTC) if state.failed_on else None,
-    )

@@ -9,7 +9,7 @@ from typing import ParamSpec, Protocol
 
 from backend.errors import BackendError
 from backend.state import Leadership, StateFile
-from backend.trainer import Action, Decision, History
+from backend.trainer import Action, Decision, History, LabelledProject
 
 P = ParamSpec("P")
 logger = logging.getLogger(__name__)
@@ -19,7 +19,9 @@ FORCED_SECONDS = 600.0  # how long Start Training is tried again while Label Stu
 class ProjectTrainer(Protocol):
     """Starts the pipeline when it is time to."""
 
-    def consider(self, project: int, *, forced: bool = False) -> tuple[Decision, History]: ...
+    def consider(
+        self, project: int, *, forced: bool = False, told: LabelledProject | None = None
+    ) -> tuple[Decision, History]: ...
 
 
 class Reconciler(Protocol):
@@ -58,10 +60,10 @@ class Rounds:
         self._states = states
         self._observe = observe
 
-    def train(self, project: int, *, forced: bool = False) -> bool:
+    def train(self, project: int, *, forced: bool = False, told: LabelledProject | None = None) -> bool:
         """Decide on training, and start it if it is time to. Returns whether it could be decided on."""
         try:
-            decision, history = self._trainer.consider(project, forced=forced)
+            decision, history = self._trainer.consider(project, forced=forced, told=told)
         except BackendError as error:
             self._remember(project, "problem", str(error))
             return False
@@ -144,16 +146,16 @@ class Poller(threading.Thread):
         while not self._stopped.is_set():
             wishes = self._take(until=due)
             regular = time.monotonic() >= due
-            _safely("a look at what is to be trained", self._look, wishes, regular=regular)
+            safely("a look at what is to be trained", self._look, wishes, regular=regular)
             if regular:
                 due = time.monotonic() + self._interval
 
     def _look(self, wishes: dict[int, Wish], *, regular: bool) -> None:
         """What was asked for comes first: it does not depend on finding out about the rest."""
         for project, wish in wishes.items():
-            _safely(f"training of project {project}", self._train, project, wish)
+            safely(f"training of project {project}", self._train, project, wish)
         for project in self._regular() - wishes.keys() if regular else ():
-            _safely(f"training of project {project}", self._train, project, Wish())
+            safely(f"training of project {project}", self._train, project, Wish())
 
     def _take(self, *, until: float) -> dict[int, Wish]:
         with self._condition:
@@ -178,23 +180,25 @@ class Poller(threading.Thread):
 
     def _deploy_regularly(self) -> None:
         while not self._stopped.is_set():
-            _safely("a look at what is to be deployed", self._look_after_endpoints)
+            safely("a look at what is to be deployed", self._look_after_endpoints)
             self._stopped.wait(self._interval)
 
     def _look_after_endpoints(self) -> None:
         leads = self._leadership.held()
         if self._check is not None:
-            _safely("the check of the settings", self._check, tell=leads)
+            safely("the check of the settings", self._check, tell=leads)
         for project in self._states.projects() if leads else ():
-            _safely(f"deployment of project {project}", self._rounds.deploy, project)
+            safely(f"deployment of project {project}", self._rounds.deploy, project)
 
 
-def _safely(what: str, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-    """A fault in one round ends neither the thread nor the other projects' rounds."""
+def safely(what: str, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:
+    """A fault in one round ends neither the thread nor the other projects' rounds. Returns whether there was none."""
     try:
         work(*args, **kwargs)
     except Exception:
         logger.exception("%s failed unexpectedly; the next look tries it again", what)
+        return False
+    return True
 
 
 class Inline:

@@ -5,13 +5,16 @@ Points are in per cent of the image as shown, x before y, as Label Studio stores
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
 from backend.errors import LabelConfigError
-from backend.masks import Polygon
+
+if TYPE_CHECKING:
+    from backend.masks import Polygon  # with it come arrays and geometry, which reading annotations does not need
 
 IGNORE = 255  # the class id of pixels that say nothing, as the training algorithm has it
 Points = tuple[tuple[float, float], ...]
@@ -173,7 +176,7 @@ def _clamp(percent: float) -> float:
 
 
 def polygons_to_regions(
-    polygons: Iterable[Polygon],
+    polygons: "Iterable[Polygon]",
     *,
     config: LabelConfig,
     model_labels: Sequence[str],
@@ -199,7 +202,7 @@ def polygons_to_regions(
 
 
 def _region(
-    polygon: Polygon, label: str, *, config: LabelConfig, size_wh: tuple[int, int], number: int
+    polygon: "Polygon", label: str, *, config: LabelConfig, size_wh: tuple[int, int], number: int
 ) -> dict[str, object]:
     region: dict[str, object] = {
         "id": f"model-{number}",  # unique within a result: a second one with the same id would be merged into it

@@ -12,7 +12,6 @@ from backend.aws import Execution, Failure, ModelPackage
 from backend.config import Settings
 from backend.dataset import Selection, Snapshot, build_snapshot, select_annotations
 from backend.errors import BackendError
-from backend.label_studio import Project
 from backend.regions import LabelConfig, parse_label_config
 
 logger = logging.getLogger(__name__)
@@ -215,10 +214,21 @@ class TrainingCloud(FailureSource, Protocol):
     ) -> str: ...
 
 
-class AnnotationSource(Protocol):
-    """What the trainer needs of Label Studio."""
+class LabelledProject(Protocol):
+    """What the trainer has to know of a project; *annotations* are counted without skipped ones."""
 
-    def project(self, project: int) -> Project: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def label_config(self) -> str: ...
+    @property
+    def annotations(self) -> int: ...
+
+
+class AnnotationSource(Protocol):
+    """Where annotations are read: from Label Studio itself, or from its target storage in S3."""
+
+    def project(self, project: int) -> LabelledProject: ...
     def annotated_tasks(self, project: int) -> list[dict[str, Any]]: ...
 
 
@@ -241,14 +251,21 @@ class Trainer:
         self._histories = Histories(cloud)
         self.policy = Policy.of(settings)
 
-    def consider(self, project: int, *, forced: bool = False) -> tuple[Decision, History]:
-        """Ask Label Studio and SageMaker how things stand, and start the pipeline if it is time to.
+    def consider(
+        self, project: int, *, forced: bool = False, told: LabelledProject | None = None
+    ) -> tuple[Decision, History]:
+        """Find out how things stand, and start the pipeline if it is time to.
+
+        Args:
+            project: Label Studio's project id.
+            forced: whether somebody asked for it, whatever the count.
+            told: the project as an event just told of it; if left out, the source of annotations is asked.
 
         Raises:
-            BackendError: one of them cannot be asked, or the project cannot be trained on.
+            BackendError: the source or SageMaker cannot be asked, or the project cannot be trained on.
         """
         now = datetime.now(UTC)
-        found = self._source.project(project)
+        found = told or self._source.project(project)
         config = parse_label_config(found.label_config)  # told from the start, not only at the threshold
         executions = self._cloud.executions(project)
         history = self._histories.read(project, executions, annotations=found.annotations, now=now)
@@ -258,11 +275,14 @@ class Trainer:
         return decision, history
 
     def _start(
-        self, project: Project, config: LabelConfig, history: History, *, now: datetime, forced: bool
+        self, project: LabelledProject, config: LabelConfig, history: History, *, now: datetime, forced: bool
     ) -> Decision:
-        """The count is taken anew from the export, which is what will be trained on."""
+        """The count is taken anew from the annotations themselves, which are what will be trained on."""
         selection = select_annotations(self._source.annotated_tasks(project.id), config)
         decision = decide(selection.annotations, history, self.policy, now=now, forced=forced)
+        if selection.annotations < project.annotations:
+            counts = f"{project.annotations} annotations were told of, {selection.annotations} are there"
+            logger.warning("project %s: %s; a target storage may want a sync", project.id, counts)
         if decision.action is not Action.START:
             return decision
         keys = self._images.keys(project.id, selection)

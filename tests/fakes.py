@@ -20,7 +20,7 @@ from backend.label_studio import MlBackend, Prediction, Project
 from backend.predictor import Outcome
 from backend.regions import LabelConfig
 from backend.state import ProjectState
-from backend.trainer import Decision, History
+from backend.trainer import Decision, History, LabelledProject
 
 RECORDED = Path(__file__).parent / "data" / "label_studio"
 LABELS = ("Beak", "Head", "Wing", "Body")
@@ -297,7 +297,9 @@ class FakeTrainer:
     asked: list[tuple[int, bool]] = field(default_factory=list)
     heard: threading.Event = field(default_factory=threading.Event)
 
-    def consider(self, project: int, *, forced: bool = False) -> tuple[Decision, History]:
+    def consider(
+        self, project: int, *, forced: bool = False, told: LabelledProject | None = None
+    ) -> tuple[Decision, History]:
         self.asked.append((project, forced))
         self.heard.set()
         result = self.results.pop(0) if len(self.results) > 1 else self.results[0]

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from backend import deployer as module
+from backend import preannotator as module
 from backend.aws import Endpoint, ModelPackage
+from backend.config import Settings
 from backend.deployer import Deployer
 from backend.errors import AwsError, ImageAwayError, ImageError, LabelConfigError, LabelStudioError
 from backend.label_studio import MlBackend, Prediction
+from backend.preannotator import Preannotator
 from backend.predictor import Outcome
 from backend.state import ProjectState, StateFile
 from tests import fakes
@@ -53,11 +55,19 @@ def states(tmp_path: Path) -> StateFile:
     return StateFile(tmp_path / "projects.json")
 
 
+def made(
+    settings: Settings, cloud: FakeCloud, *, studio: FakeStudio, predictor: FakePredictor, states: StateFile
+) -> Deployer:
+    """A deployer that has a Label Studio."""
+    preannotator = Preannotator(settings, studio=studio, predictor=predictor, states=states)
+    return Deployer(settings, cloud=cloud, states=states, preannotation=preannotator)
+
+
 @pytest.fixture
 def deployer(
     tmp_path: Path, cloud: FakeCloud, studio: FakeStudio, predictor: FakePredictor, states: StateFile
 ) -> Deployer:
-    return Deployer(fakes.settings(tmp_path), cloud=cloud, studio=studio, predictor=predictor, states=states)
+    return made(fakes.settings(tmp_path), cloud, studio=studio, predictor=predictor, states=states)
 
 
 def test_nothing_approved_is_nothing_to_do(deployer: Deployer, cloud: FakeCloud, states: StateFile):
@@ -112,6 +122,17 @@ def test_in_service_it_goes_live_is_announced_and_predicts_what_waits(
     assert studio.backend.title == "birds v1"
     assert [each.task for each in studio.stored] == list(range(1, 51))
     assert {each.model_version for each in studio.stored} == {"birds v1"}
+
+
+def test_without_a_label_studio_it_goes_live_and_nobody_is_told(tmp_path: Path, cloud: FakeCloud, states: StateFile):
+    deployer = Deployer(fakes.settings(tmp_path), cloud=cloud, states=states)
+    deployer.reconcile(3)
+    cloud.served = Endpoint("InService", 1)
+
+    deployer.reconcile(3)
+
+    assert cloud.deployed == [(1, False)]
+    assert (states.get(3).live, states.get(3).labels, states.get(3).prefetched) == ("birds v1", LABELS, "")
 
 
 def test_what_was_done_is_not_done_again(deployer: Deployer, cloud: FakeCloud, predictor: FakePredictor):
@@ -414,9 +435,8 @@ def test_predictions_that_label_studio_refuses_do_not_keep_the_others_waiting(
 
     studio = Refusing(waiting=[{"id": number, "data": {}} for number in range(1, 51)])
     cloud.served = Endpoint("InService", 1)
-    deployer = Deployer(
-        fakes.settings(tmp_path), cloud=cloud, studio=studio, predictor=FakePredictor(predicted), states=states
-    )
+    predictor = FakePredictor(predicted)
+    deployer = made(fakes.settings(tmp_path), cloud, studio=studio, predictor=predictor, states=states)
     with pytest.raises(LabelStudioError, match="refused"):
         deployer.reconcile(3)
 
@@ -437,7 +457,7 @@ def test_no_batch_gets_more_time_than_the_look_has(
             return super().predict(tasks, config=config, state=state, deadline=deadline)
 
     settings = fakes.settings(tmp_path, predict_timeout_seconds=3600.0)
-    deployer = Deployer(settings, cloud=cloud, studio=studio, predictor=Clocked(predicted), states=states)
+    deployer = made(settings, cloud, studio=studio, predictor=Clocked(predicted), states=states)
     cloud.served = Endpoint("InService", 1)
 
     deployer.reconcile(3)
@@ -487,15 +507,11 @@ def test_after_an_error_the_next_call_goes_on(
 def test_the_webhook_gets_the_header_that_it_lacks(
     tmp_path: Path, studio: FakeStudio, states: StateFile, authorization: str, headers: dict[str, str]
 ):
-    make: Callable[..., Deployer] = Deployer
-    deployer = make(
-        fakes.settings(tmp_path),
-        cloud=FakeCloud(),
-        studio=studio,
-        predictor=FakePredictor(predicted),
-        states=states,
-        authorization=authorization,
+    settings, predictor = fakes.settings(tmp_path), FakePredictor(predicted)
+    preannotator = Preannotator(
+        settings, studio=studio, predictor=predictor, states=states, authorization=authorization
     )
+    deployer = Deployer(settings, cloud=FakeCloud(), states=states, preannotation=preannotator)
 
     deployer.reconcile(3)
 

@@ -141,7 +141,7 @@ def test_an_image_whose_server_is_away_is_waited_for_but_not_for_ever(
 
     with pytest.raises(ImageAwayError, match="training waits for the image of task 1"):
         images.keys(3, selection)
-    monkeypatch.setattr("backend.images.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("backend.bucket_images.PATIENCE_SECONDS", 0.0)
     assert images.keys(3, selection) == {}
 
 

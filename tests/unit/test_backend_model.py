@@ -7,7 +7,8 @@ import pytest
 
 from backend.config import NO_MODEL
 from backend.errors import RequestError
-from backend.model import NEW_TO_PREDICT, NOT_FORCED, SageMakerSegmentation, Service
+from backend.listener import NEW_TO_PREDICT, NOT_FORCED
+from backend.model import SageMakerSegmentation, Service
 from backend.predictor import Outcome
 from backend.state import StateFile
 from backend.trainer import Policy

@@ -12,7 +12,7 @@ from backend import poller as module
 from backend.errors import AwsError
 from backend.poller import Inline, Poller, Rounds
 from backend.state import Leadership, StateFile
-from backend.trainer import Action, Decision
+from backend.trainer import Action, Decision, LabelledProject
 from tests.fakes import FakeDeployer, FakeTrainer
 
 WAIT = Decision(Action.WAIT, 13, 16, "13/16 annotations")
@@ -130,8 +130,8 @@ def test_wishes_that_come_while_one_is_worked_on_become_one(poller: Callable[...
     release = threading.Event()
     consider = trainer.consider
 
-    def slowly(project: int, *, forced: bool = False) -> Any:
-        result = consider(project, forced=forced)
+    def slowly(project: int, *, forced: bool = False, told: LabelledProject | None = None) -> Any:
+        result = consider(project, forced=forced, told=told)
         release.wait(5)
         return result
 

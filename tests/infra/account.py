@@ -1,0 +1,155 @@
+"""An emulated AWS account (moto) in which the templates of infra/ can be created, updated and deleted."""
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import boto3
+from moto import mock_aws
+from moto.cloudformation import parsing
+from moto.cloudformation.exceptions import ValidationError
+from moto.cloudformation.responses import CloudFormationResponse
+from moto.iam.models import Role
+
+from tests.infra import templates
+from tests.infra.added_types import ACCOUNT, add_types, client_of
+
+__all__ = ["ACCOUNT", "REGION", "create", "emulated_account", "update"]
+REGION = "eu-central-1"
+_corrected: list[str] = []
+
+
+@contextlib.contextmanager
+def emulated_account(region: str = REGION) -> Iterator[None]:
+    """Within it boto3 speaks to an empty account; templates of infra/ can be created there."""
+    add_types()
+    _behave_as_aws_does()
+    with mock_aws():
+        boto3.setup_default_session(region_name=region)
+        try:
+            yield
+        finally:
+            boto3.DEFAULT_SESSION = None
+
+
+def create(stack: str, template: str, **parameters: str) -> dict[str, str]:
+    """Create a stack from a template of infra/. Returns its outputs."""
+    client = boto3.client("cloudformation")
+    client.create_stack(**_request(stack, template, parameters))
+    return _outputs(stack)
+
+
+def update(stack: str, template: str, **parameters: str) -> dict[str, str]:
+    """Update a stack. Returns its outputs."""
+    boto3.client("cloudformation").update_stack(**_request(stack, template, parameters))
+    return _outputs(stack)
+
+
+def _request(stack: str, template: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "StackName": stack,
+        "TemplateBody": templates.path(template).read_text(encoding="utf-8"),
+        "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+        "Capabilities": ["CAPABILITY_IAM"],
+    }
+
+
+def _outputs(stack: str) -> dict[str, str]:
+    described = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    assert described["StackStatus"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}, described
+    return {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
+
+
+def _behave_as_aws_does() -> None:
+    """Where moto differs in what commands that drive CloudFormation rely on."""
+    if _corrected:
+        return
+    resources: Any = parsing.ResourceMap
+    resources.delete = _retaining(resources.delete)
+    resources.load_parameters = _checking(resources.load_parameters)
+    responses: Any = CloudFormationResponse
+    responses._validate_different_update = _refuse_same_update
+    role: Any = Role
+    role.create_from_cloudformation_json = _attaching(role.create_from_cloudformation_json)
+    role.delete_from_cloudformation_json = _detaching(role.delete_from_cloudformation_json)
+    _corrected.append("moto")
+
+
+def _checking(load: Callable[[parsing.ResourceMap], None]) -> Callable[[parsing.ResourceMap], None]:
+    """moto takes any value for a parameter."""
+
+    def checking(resources: parsing.ResourceMap) -> None:
+        load(resources)
+        slots = resources._template.get("Parameters", {})
+        for name, value in resources.input_parameters.items():
+            if name in slots and not satisfies(slots[name], value):
+                reason = slots[name].get("ConstraintDescription", "its pattern")
+                raise ValidationError(message=f"Parameter '{name}' failed to satisfy constraint: {reason}")
+
+    return checking
+
+
+def satisfies(slot: Mapping[str, Any], value: str) -> bool:
+    """Whether CloudFormation takes *value* for a parameter; a list's pattern is for each of its elements."""
+    values = value.split(",") if slot["Type"] == "CommaDelimitedList" else [value]
+    pattern, allowed = slot.get("AllowedPattern", ".*"), slot.get("AllowedValues", values)
+    fits = all(re.fullmatch(pattern, each, re.DOTALL) and each in allowed for each in values)
+    if slot["Type"] == "Number":
+        return fits and slot.get("MinValue", float("-inf")) <= float(value) <= slot.get("MaxValue", float("inf"))
+    return fits and len(value) <= slot.get("MaxLength", len(value))
+
+
+def _retaining(delete: Callable[[parsing.ResourceMap], None]) -> Callable[[parsing.ResourceMap], None]:
+    """moto knows of Retain alone; RetainExceptOnCreate is the same for a stack that was made."""
+
+    def retaining(resources: parsing.ResourceMap) -> None:
+        for resource in resources._resource_json_map.values():
+            if resource.get("DeletionPolicy") == "RetainExceptOnCreate":
+                resource["DeletionPolicy"] = "Retain"
+        delete(resources)
+
+    return retaining
+
+
+def _refuse_same_update(_: object, given: list[dict[str, Any]] | None, body: str, stack: Any) -> None:
+    """moto compares what was given with what it made of it, numbers and lists, and so finds no two alike."""
+    slots = stack.template_dict.get("Parameters", {})
+    before = {name: str(slot.get("Default", "")) for name, slot in slots.items()} | stack.resource_map.input_parameters
+    after = {each["ParameterKey"]: each.get("ParameterValue", before.get(each["ParameterKey"])) for each in given or []}
+    if stack.template == body and before == before | after:
+        raise ValidationError(stack.name, message="No updates are to be performed.")
+
+
+def _attaching(create: Callable[..., Role]) -> Callable[..., Role]:
+    """moto attaches no managed policies to a role, and stores inline ones as Python's text of a dictionary.
+
+    Those that AWS itself manages are left out: moto takes a second to load them.
+    """
+
+    def creating(name: str, resource: Any, account_id: str, region_name: str, **kwargs: object) -> Role:
+        properties = resource["Properties"]
+        for policy in properties.get("Policies", []):
+            policy["PolicyDocument"] = json.dumps(policy["PolicyDocument"])
+        role = create(name, resource, account_id, region_name, **kwargs)
+        for arn in properties.get("ManagedPolicyArns", []):
+            if ":iam::aws:" not in arn:
+                client_of("iam", region_name).attach_role_policy(RoleName=role.name, PolicyArn=arn)
+        return role
+
+    return creating
+
+
+def _detaching(delete: Callable[..., None]) -> Callable[..., None]:
+    """CloudFormation takes its policies off a role before it deletes it."""
+
+    def deleting(name: str, resource: Any, account_id: str, region_name: str) -> None:
+        iam = client_of("iam", region_name)
+        for attached in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
+            iam.detach_role_policy(RoleName=name, PolicyArn=attached["PolicyArn"])
+        for inline in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+            iam.delete_role_policy(RoleName=name, PolicyName=inline)
+        delete(name, resource, account_id, region_name)
+
+    return deleting

@@ -1,7 +1,6 @@
 """Adapter: AWS through boto3. Whether AWS is real, boto3's own ``AWS_*`` variables decide; nothing here asks."""
 
 import contextlib
-import functools
 import io
 import json
 import logging
@@ -9,16 +8,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import boto3
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.exceptions import BotoCoreError, ClientError
 
+from backend.aws_errors import absent, exists_already, translated
 from backend.config import Settings, aws_region
-from backend.errors import AwsAccessError, AwsAwayError, AwsError, ImageError, SettingsError
+from backend.errors import AwsError, ImageError, SettingsError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -28,13 +27,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import ProductionVariantTypeDef
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
-P = ParamSpec("P")
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
-# Each service has words of its own; an answer to HEAD has no body, so its code is the bare status.
-_DENIED = {"403", "AccessDenied", "AccessDeniedException", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
-_DENIED |= {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
 _DISPLAY_NAME = re.compile(r"p(\d+)-n(\d+)-(\d+)")
 # Short, since the callers poll: what fails now is tried again in a minute.
 _CONTROL = Config(connect_timeout=3, read_timeout=30, retries={"total_max_attempts": 2, "mode": "standard"})
@@ -149,51 +144,6 @@ def execution_name(project: int, annotations: int, attempt: int) -> str:
     return f"p{project}-n{annotations}-{attempt}"
 
 
-def _translated(call: Callable[P, R]) -> Callable[P, R]:
-    """Botocore's errors do not leave this module."""
-
-    @functools.wraps(call)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return call(*args, **kwargs)
-        except ClientError as error:
-            raise _client_error(error) from error
-        except (NoConnectionError, HTTPClientError) as error:
-            raise AwsAwayError(f"AWS cannot be reached: {error}") from error
-        except BotoCoreError as error:
-            raise AwsError(f"AWS cannot be asked: {error}") from error
-
-    return wrapper
-
-
-def _client_error(error: ClientError) -> AwsError:
-    code, message = _code(error), error.response.get("Error", {}).get("Message", "")
-    if code in _DENIED:
-        return AwsAccessError(
-            f"AWS denied {error.operation_name} ({code}): {message}; check the credentials and policy"
-        )
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    kind = AwsAwayError if status >= 500 else AwsError
-    return kind(f"{error.operation_name} failed ({code}): {message}")
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _absent(error: ClientError) -> bool:
-    """Whether AWS says that the thing asked for is not there; each service has words of its own for that."""
-    message = str(error.response.get("Error", {}).get("Message", ""))
-    return _code(error) in {"404", "NoSuchKey", "NotFound", "ResourceNotFound"} or (
-        _code(error) == "ValidationException"
-        and any(phrase in message for phrase in ("Could not find", "does not exist", "not found"))
-    )
-
-
-def _exists_already(error: ClientError) -> bool:
-    return "already exist" in str(error.response.get("Error", {}).get("Message", ""))
-
-
 class Aws:
     """S3, pipeline executions, model packages and endpoints of this backend's pipeline."""
 
@@ -219,12 +169,12 @@ class Aws:
         """The region that everything is in."""
         return self._s3.meta.region_name
 
-    @_translated
+    @translated
     def lend(self, use: Callable[["S3Client", "SageMakerClient"], R]) -> R:
         """What *use* makes of these clients; what they raise is told as an AwsError."""
         return use(self._s3, self._sagemaker)
 
-    @_translated
+    @translated
     def access_keys(self) -> AccessKeys:
         """The access key of this process.
 
@@ -241,7 +191,7 @@ class Aws:
 
     # -- S3 ------------------------------------------------------------------------------------------------------
 
-    @_translated
+    @translated
     def get_object(self, bucket: str, key: str, *, limit: int | None = None) -> bytes:
         """The object's bytes; an ImageError where they are more than *limit*."""
         answer = self._s3.get_object(Bucket=bucket, Key=key)
@@ -250,52 +200,52 @@ class Aws:
                 raise ImageError(f"s3://{bucket}/{key[:200]} is larger than {limit // 2**20} MB")
             return bytes(body.read())
 
-    @_translated
+    @translated
     def put_object(self, key: str, body: bytes, *, content_type: str | None = None) -> None:
         """Write an object into ``S3_BUCKET``."""
         extra = {"ContentType": content_type} if content_type else None
         self._s3.upload_fileobj(io.BytesIO(body), self._settings.s3_bucket, key, ExtraArgs=extra)
 
-    @_translated
+    @translated
     def has_objects(self, prefix: str) -> bool:
         """Whether any object of ``S3_BUCKET`` has a key that begins with *prefix*."""
         answer = self._s3.list_objects_v2(Bucket=self._settings.s3_bucket, Prefix=prefix, MaxKeys=1)
         return answer.get("KeyCount", 0) > 0
 
-    @_translated
+    @translated
     def object_sizes(self, prefix: str) -> dict[str, int]:
         """Key and bytes of every object of ``S3_BUCKET`` whose key begins with *prefix*."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._settings.s3_bucket, Prefix=prefix)
         return {entry["Key"]: entry["Size"] for page in pages for entry in page.get("Contents", [])}
 
-    @_translated
+    @translated
     def has_object(self, key: str) -> bool:
         """Whether ``S3_BUCKET`` has an object *key*."""
         try:
             self._s3.head_object(Bucket=self._settings.s3_bucket, Key=key)
         except ClientError as error:
-            if _absent(error):
+            if absent(error):
                 return False
             raise
         return True
 
-    @_translated
+    @translated
     def check_bucket(self) -> None:
         """Raise if ``S3_BUCKET`` is not there or not ours."""
         self._s3.head_bucket(Bucket=self._settings.s3_bucket)
 
-    @_translated
+    @translated
     def has_bucket(self) -> bool:
         """Whether ``S3_BUCKET`` is there; raises if it is somebody else's."""
         try:
             self._s3.head_bucket(Bucket=self._settings.s3_bucket)
         except ClientError as error:
-            if _absent(error):
+            if absent(error):
                 return False
             raise
         return True
 
-    @_translated
+    @translated
     def create_bucket(self) -> None:
         """Make ``S3_BUCKET`` in this region."""
         if self.region == "us-east-1":  # the one that S3 wants left out
@@ -321,12 +271,12 @@ class Aws:
 
     # -- pipeline executions -------------------------------------------------------------------------------------
 
-    @_translated
+    @translated
     def pipeline_arn(self) -> str:
         """The pipeline's ARN; raises if there is no such pipeline."""
         return self._sagemaker.describe_pipeline(PipelineName=self._settings.sagemaker_pipeline)["PipelineArn"]
 
-    @_translated
+    @translated
     def executions(self, project: int) -> list[Execution]:
         """The project's executions, newest first; the pipeline is shared by all projects of this backend.
 
@@ -359,7 +309,7 @@ class Aws:
                     reason=summary.get("PipelineExecutionFailureReason", ""),
                 )
 
-    @_translated
+    @translated
     def execution_failure(self, execution: Execution) -> Failure:
         """When and how a failed execution came to its end."""
         described = self._sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution.arn)
@@ -369,7 +319,7 @@ class Aws:
             refused=any("Fail" in step.get("Metadata", {}) for step in steps["PipelineExecutionSteps"]),
         )
 
-    @_translated
+    @translated
     def steps(self, execution: Execution) -> tuple[Step, ...]:
         """The execution's steps that have begun, in the order in which they did."""
         answer = self._sagemaker.list_pipeline_execution_steps(
@@ -387,7 +337,7 @@ class Aws:
             for step in answer["PipelineExecutionSteps"]
         )
 
-    @_translated
+    @translated
     def start_execution(
         self, *, project: int, annotations: int, attempt: int, token: str, parameters: Mapping[str, str]
     ) -> str:
@@ -401,7 +351,7 @@ class Aws:
 
     # -- model packages ------------------------------------------------------------------------------------------
 
-    @_translated
+    @translated
     def ensure_package_group(self, project: int) -> str:
         """Make the project's model package group if it is not there. Returns its name."""
         name = self._settings.project_name(project)
@@ -411,11 +361,11 @@ class Aws:
                 ModelPackageGroupDescription=f"Segmentation models of Label Studio project {project}",
             )
         except ClientError as error:
-            if not _exists_already(error):
+            if not exists_already(error):
                 raise
         return name
 
-    @_translated
+    @translated
     def newest_approved(self, project: int) -> ModelPackage | None:
         """The project's newest approved model package, None while there is none."""
         try:
@@ -427,7 +377,7 @@ class Aws:
                 MaxResults=1,
             )["ModelPackageSummaryList"]
         except ClientError as error:
-            if _absent(error):
+            if absent(error):
                 return None
             raise
         return self._package(summaries[0]["ModelPackageArn"]) if summaries else None
@@ -442,7 +392,7 @@ class Aws:
             training_job=metadata.get("training_job", ""),
         )
 
-    @_translated
+    @translated
     def newest_packages(self, project: int, count: int) -> list[Registered]:
         """The project's *count* newest model packages, whatever their approval, newest first."""
         try:
@@ -453,7 +403,7 @@ class Aws:
                 MaxResults=count,
             )["ModelPackageSummaryList"]
         except ClientError as error:
-            if _absent(error):
+            if absent(error):
                 return []
             raise
         return [
@@ -461,14 +411,14 @@ class Aws:
             for each in summaries
         ]
 
-    @_translated
+    @translated
     def model_data(self, package: str) -> str:
         """Where in S3 the model of a package, given by its ARN, lies; '' where the package does not tell."""
         described = self._sagemaker.describe_model_package(ModelPackageName=package)
         containers = described.get("InferenceSpecification", {}).get("Containers", [])
         return containers[0].get("ModelDataUrl", "") if containers else ""
 
-    @_translated
+    @translated
     def reject_package(self, arn: str, reason: str) -> None:
         """Take a model package out of the choice, for a reason that the registry keeps."""
         self._sagemaker.update_model_package(
@@ -479,7 +429,7 @@ class Aws:
         """The validation mIoU that the package's training job reported."""
         return self.job_miou(package.training_job) if package.training_job else None
 
-    @_translated
+    @translated
     def job_miou(self, training_job: str) -> float | None:
         """The validation mIoU that a training job reported, None if it did not."""
         job = self._sagemaker.describe_training_job(TrainingJobName=training_job)
@@ -488,13 +438,13 @@ class Aws:
 
     # -- endpoint ------------------------------------------------------------------------------------------------
 
-    @_translated
+    @translated
     def endpoint(self, project: int) -> Endpoint | None:
         """The project's endpoint, None while there is none."""
         try:
             description = self._sagemaker.describe_endpoint(EndpointName=self._settings.project_name(project))
         except ClientError as error:
-            if _absent(error):
+            if absent(error):
                 return None
             raise
         version = re.fullmatch(r".*-v(\d+)", description.get("EndpointConfigName", ""))
@@ -504,7 +454,7 @@ class Aws:
             failure=description.get("FailureReason", ""),
         )
 
-    @_translated
+    @translated
     def deploy(self, project: int, package: ModelPackage, *, update: bool) -> None:
         """Begin to serve *package*: a new endpoint, or an *update* of the running one, which answers meanwhile."""
         name = self._versioned_name(project, package)
@@ -516,7 +466,7 @@ class Aws:
         else:
             self._sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=name)
 
-    @_translated
+    @translated
     def delete_endpoint(self, project: int) -> None:
         """Delete the project's endpoint: one that failed cannot be updated."""
         self._sagemaker.delete_endpoint(EndpointName=self._settings.project_name(project))
@@ -532,7 +482,7 @@ class Aws:
                 Containers=[{"ModelPackageName": package.arn}],
             )
         except ClientError as error:
-            if not _exists_already(error):
+            if not exists_already(error):
                 raise
 
     def _ensure_endpoint_config(self, name: str, package: ModelPackage) -> None:
@@ -545,10 +495,10 @@ class Aws:
         try:
             self._sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
         except ClientError as error:
-            if not _exists_already(error):
+            if not exists_already(error):
                 raise
 
-    @_translated
+    @translated
     def invoke(self, project: int, jpeg: bytes, accept: str) -> Answer:
         """Send an image to the project's endpoint; the answer is of the media type *accept*."""
         answer = self._runtime.invoke_endpoint(

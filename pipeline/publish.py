@@ -49,6 +49,40 @@ class Published:
     code_uri: str
 
 
+@dataclass(frozen=True, slots=True)
+class Artifacts:
+    """What a pipeline is made of, as it is to lie in the bucket: by key, each key with the digest of its bytes.
+
+    What has changed so has another key, and a run that is going on keeps the script that it was started with.
+    """
+
+    definition: str
+    definition_key: str
+    script: bytes
+    script_key: str
+
+
+def artifacts(target: Target, definition: Mapping[str, Any]) -> Artifacts:
+    """The script, and *definition* with the defaults that *target* wants.
+
+    Raises:
+        PublishError: a parameter is unknown, of the wrong type, or the region has no such image.
+    """
+    script = SCRIPT.read_bytes()
+    folder = _key(target, "code", hashlib.sha256(script).hexdigest())
+    text = json.dumps(fill_defaults(definition, _defaults(target, folder)))
+    return Artifacts(
+        definition=text,
+        definition_key=_key(target, "pipeline", f"{hashlib.sha256(text.encode()).hexdigest()}.json"),
+        script=script,
+        script_key=f"{folder}/{SCRIPT.name}",
+    )
+
+
+def _key(target: Target, *parts: str) -> str:
+    return "/".join(part for part in (target.prefix, *parts) if part)
+
+
 def publish(
     target: Target, definition: Mapping[str, Any], *, s3: "S3Client", sagemaker: "SageMakerClient"
 ) -> Published:
@@ -58,18 +92,15 @@ def publish(
         PublishError: a parameter is unknown, of the wrong type, or the region has no such image.
         ClientError: AWS refuses.
     """
-    body = SCRIPT.read_bytes()
-    # Under its digest: a run that is going on keeps the script that it was started with.
-    folder = "/".join(part for part in (target.prefix, "code", hashlib.sha256(body).hexdigest()) if part)
-    filled = fill_defaults(definition, _defaults(target, folder))
-    s3.put_object(Bucket=target.bucket, Key=f"{folder}/{SCRIPT.name}", Body=body)
+    made = artifacts(target, definition)
+    s3.put_object(Bucket=target.bucket, Key=made.script_key, Body=made.script)
     request = {
         "PipelineName": target.pipeline,
-        "PipelineDefinition": json.dumps(filled),
+        "PipelineDefinition": made.definition,
         "RoleArn": target.role_arn,
         "PipelineDescription": "Label Studio annotations -> a segmentation model in the registry",
     }
-    uri = f"s3://{target.bucket}/{folder}/"
+    uri = f"s3://{target.bucket}/{made.script_key.removesuffix(SCRIPT.name)}"
     try:
         arn = sagemaker.update_pipeline(**request)["PipelineArn"]  # type: ignore[arg-type]  # all are strings
     except ClientError as error:

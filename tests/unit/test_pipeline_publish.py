@@ -1,6 +1,8 @@
 """Publishing fills in what is the account's, and is safe to repeat."""
 
+import hashlib
 import json
+from dataclasses import replace
 
 import boto3
 import pytest
@@ -8,7 +10,7 @@ from botocore.stub import ANY, Stubber
 
 from pipeline.checker import check_definition
 from pipeline.images import BUILT_IN_ACCOUNTS, built_in_image, processing_image
-from pipeline.publish import PublishError, Target, fill_defaults, parse_override, publish
+from pipeline.publish import PublishError, Target, artifacts, fill_defaults, parse_override, publish
 from pipeline.rendering import committed_definition
 
 ROLE = "arn:aws:iam::123456789012:role/jobs"
@@ -104,3 +106,13 @@ def test_every_region_of_the_algorithm_has_its_images(region: str):
 def test_a_region_without_the_algorithm_says_what_to_do():
     with pytest.raises(ValueError, match="--training-image"):
         built_in_image("mx-central-1")
+
+
+def test_the_same_pipeline_has_the_same_keys_and_another_one_another():
+    first, again = artifacts(TARGET, committed_definition()), artifacts(TARGET, committed_definition())
+    other = artifacts(replace(TARGET, overrides={"Epochs": "6"}), committed_definition())
+
+    assert first == again
+    assert first.script_key == other.script_key
+    assert first.definition_key != other.definition_key
+    assert first.definition_key == f"label-studio/pipeline/{hashlib.sha256(first.definition.encode()).hexdigest()}.json"

@@ -1,0 +1,78 @@
+"""Botocore's errors as this package's own; for the adapters to AWS alone."""
+
+import functools
+import re
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
+
+from backend.errors import AwsAccessError, AwsAwayError, AwsError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Each service has words of its own; an answer to HEAD has no body, so its code is the bare status.
+_DENIED = {"403", "AccessDenied", "AccessDeniedException", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_DENIED |= {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
+_LACKING = re.compile(r"is not authorized to perform: (\S+)(?: on resource: (\S+))?")
+
+
+def translated(call: Callable[P, R]) -> Callable[P, R]:
+    """Botocore's errors do not leave an adapter."""
+
+    @functools.wraps(call)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except ClientError as error:
+            raise _client_error(error) from error
+        except (NoConnectionError, HTTPClientError) as error:
+            raise AwsAwayError(f"AWS cannot be reached: {error}") from error
+        except BotoCoreError as error:
+            raise AwsError(f"AWS cannot be asked: {error}") from error
+
+    return wrapper
+
+
+def _client_error(error: ClientError) -> AwsError:
+    code, told = error_code(error), error_message(error)
+    if code in _DENIED:
+        advice = lacking_permission(told) or "check the credentials and policy"
+        return AwsAccessError(f"AWS denied {error.operation_name} ({code}): {told}; {advice}")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    kind = AwsAwayError if status >= 500 else AwsError
+    return kind(f"{error.operation_name} failed ({code}): {told}")
+
+
+def lacking_permission(told: str) -> str:
+    """What to do where AWS says which permission is lacking; '' where it does not say."""
+    found = _LACKING.search(told)
+    if found is None:
+        return ""
+    resource = f" on {found[2].rstrip('.,')}" if found[2] else ""
+    return f"allow {found[1].rstrip('.,')}{resource} in a policy of whoever runs this"
+
+
+def error_code(error: ClientError) -> str:
+    """Such as ``AccessDenied``."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def error_message(error: ClientError) -> str:
+    """What AWS says of it."""
+    return str(error.response.get("Error", {}).get("Message", ""))
+
+
+def absent(error: ClientError) -> bool:
+    """Whether AWS says that the thing asked for is not there; each service has words of its own for that."""
+    return error_code(error) in {"404", "NoSuchKey", "NotFound", "ResourceNotFound"} or (
+        error_code(error) == "ValidationException"
+        and any(phrase in error_message(error) for phrase in ("Could not find", "does not exist", "not found"))
+    )
+
+
+def exists_already(error: ClientError) -> bool:
+    """Whether AWS says that the thing to be made is there."""
+    return "already exist" in error_message(error)

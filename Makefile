@@ -76,6 +76,7 @@ lint: $(VENV)/.dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/cfn-lint infra/*.yaml
 	@$(BIN)/python -m pipeline check
 
 definition: $(VENV)/.dev  ## Render pipeline/definition.json from pipeline/definition.py

@@ -219,6 +219,20 @@ class Aws:
         return {entry["Key"]: entry["Size"] for page in pages for entry in page.get("Contents", [])}
 
     @translated
+    def etags(self, prefix: str) -> dict[str, str]:
+        """Key and ETag of every object of ``S3_BUCKET`` whose key begins with *prefix*; who writes anew changes it."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._settings.s3_bucket, Prefix=prefix)
+        return {entry["Key"]: entry["ETag"] for page in pages for entry in page.get("Contents", [])}
+
+    @translated
+    def folders(self, prefix: str) -> list[str]:
+        """The names of the folders of ``S3_BUCKET`` right below *prefix*, which ends with a slash."""
+        paginator = self._s3.get_paginator("list_objects_v2")
+        pages = paginator.paginate(Bucket=self._settings.s3_bucket, Prefix=prefix, Delimiter="/")
+        found = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])]
+        return [each.removeprefix(prefix).rstrip("/") for each in found]
+
+    @translated
     def has_object(self, key: str) -> bool:
         """Whether ``S3_BUCKET`` has an object *key*."""
         try:

@@ -20,13 +20,17 @@ _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that can be set, read once at start. Field names are the variables' names in lower case."""
+    """Everything that can be set, read once at start. Field names are the variables' names in lower case.
+
+    A program that never calls Label Studio has '' for its address and token.
+    """
 
     label_studio_url: str
     label_studio_api_key: str = field(repr=False)
     s3_bucket: str
     sagemaker_role_arn: str
     s3_prefix: str = "label-studio"
+    annotations_prefix: str = "annotations"
     sagemaker_pipeline: str = "label-studio-segmentation"
     sagemaker_instance_type: str = "ml.m5.large"
     model_name: str = "segmentation"
@@ -50,14 +54,21 @@ class Settings:
     log_level: str = "INFO"
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None, *, writes: bool = True) -> "Settings":
-        """Read *env* (the process's environment if left out); *writes* is whether ``MODEL_DIR`` will be written to.
+    def from_env(
+        cls, env: Mapping[str, str] | None = None, *, writes: bool = True, label_studio: bool = True
+    ) -> "Settings":
+        """Read the settings that a program needs.
+
+        Args:
+            env: the process's environment if left out.
+            writes: whether ``MODEL_DIR`` will be written to.
+            label_studio: whether annotations are read from Label Studio; else from its target storage in S3_BUCKET.
 
         Raises:
             SettingsError: with one line for each variable that is missing or cannot be used.
         """
         reader = _Reader(os.environ if env is None else env, writes=writes)
-        values = _read_all(reader)
+        values = _read_all(reader) | (_read_label_studio(reader) if label_studio else _read_target_storage(reader))
         if reader.problems:
             raise SettingsError(reader.problems)
         return cls(**values)  # type: ignore[arg-type]  # the reader checked each value's type
@@ -178,10 +189,24 @@ def _read_all(read: _Reader) -> dict[str, object]:
     }
 
 
-def _read_services(read: _Reader) -> dict[str, object]:
-    values: dict[str, object] = {
+def _read_label_studio(read: _Reader) -> dict[str, object]:
+    return {
         "label_studio_url": read.url("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"),
         "label_studio_api_key": read.text("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN"),
+    }
+
+
+def _read_target_storage(read: _Reader) -> dict[str, object]:
+    prefix = read.text("ANNOTATIONS_PREFIX", default="annotations").strip("/")
+    if not prefix:
+        read.problems.append(
+            "ANNOTATIONS_PREFIX: wanted the folder of Label Studio's target storage, got the whole bucket"
+        )
+    return {"label_studio_url": "", "label_studio_api_key": "", "annotations_prefix": prefix}
+
+
+def _read_services(read: _Reader) -> dict[str, object]:
+    values: dict[str, object] = {
         "s3_bucket": read.matching("S3_BUCKET", _BUCKET, "the name of an S3 bucket (no s3://, no slash)"),
         "s3_prefix": read.text("S3_PREFIX", default="label-studio").strip("/"),
         "sagemaker_pipeline": read.matching(

@@ -4,7 +4,7 @@ The actions and their bodies are those that Label Studio 1.23 sends (recorded bo
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from backend.errors import RequestError
@@ -37,12 +37,16 @@ _ID_DIGITS = 18  # what a database's 64 bits hold
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One webhook. *annotations* is the project's count without skipped ones, where the body tells it."""
+    """One webhook. *annotations* is the project's count without skipped ones, where the body tells it.
+
+    *label_config* is its labeling interface, '' where the body does not tell it.
+    """
 
     action: str
     kind: Kind
     project: int | None = None
     annotations: int | None = None
+    label_config: str = field(default="", repr=False, compare=False)
 
 
 def parse_event(action: object, body: object) -> Event:
@@ -68,6 +72,7 @@ def parse_event(action: object, body: object) -> Event:
         kind=_kind(action, fields),
         project=find_project_id(fields.get("id") if fields else project),
         annotations=_whole(fields.get("total_annotations_number")),
+        label_config=_text(fields.get("label_config")),
     )
 
 
@@ -99,6 +104,10 @@ def find_project_id(value: object) -> int | None:
 
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _shown(value: object) -> str:

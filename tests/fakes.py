@@ -23,6 +23,7 @@ from backend.state import ProjectState
 from backend.trainer import Decision, History, LabelledProject
 
 RECORDED = Path(__file__).parent / "data" / "label_studio"
+AWS_EVENTS = Path(__file__).parent / "data" / "aws"
 LABELS = ("Beak", "Head", "Wing", "Body")
 BIRDS = f"""<View><Image name="image" value="$image"/><PolygonLabels name="label" toName="image">
 {"".join(f'<Label value="{label}"/>' for label in LABELS)}</PolygonLabels></View>"""
@@ -37,6 +38,11 @@ def recorded(name: str) -> Any:
 def recorded_names(pattern: str) -> list[str]:
     """The names of the recorded bodies that match *pattern*."""
     return sorted(path.stem for path in RECORDED.glob(f"{pattern}.json"))
+
+
+def aws_event(name: str) -> Any:
+    """What a Lambda function is called with."""
+    return json.loads((AWS_EVENTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def settings(folder: Path, **changes: Any) -> Settings:

@@ -530,6 +530,30 @@ def test_all_objects_below_a_prefix_are_told_with_their_sizes(stubs: Stubs):
     assert stubs.aws.object_sizes("images/") == {"images/a.jpg": 3, "images/b.jpg": 5}
 
 
+def test_all_objects_below_a_prefix_are_told_with_their_etags(stubs: Stubs):
+    asked = {"Bucket": "birds", "Prefix": "annotations/"}
+    first = {
+        "Contents": [{"Key": "annotations/1", "ETag": '"a"'}],
+        "IsTruncated": True,
+        "NextContinuationToken": "more",
+    }
+    stubs.s3.add_response("list_objects_v2", first, asked)
+    last = {"Contents": [{"Key": "annotations/2", "ETag": '"b"'}], "IsTruncated": False}
+    stubs.s3.add_response("list_objects_v2", last, {**asked, "ContinuationToken": "more"})
+    stubs.s3.add_response("list_objects_v2", {"IsTruncated": False}, asked)
+
+    assert stubs.aws.etags("annotations/") == {"annotations/1": '"a"', "annotations/2": '"b"'}
+    assert stubs.aws.etags("annotations/") == {}
+
+
+def test_the_folders_right_below_a_prefix_are_told_by_their_names(stubs: Stubs):
+    asked = {"Bucket": "birds", "Prefix": "ls/projects/", "Delimiter": "/"}
+    found = {"CommonPrefixes": [{"Prefix": "ls/projects/3/"}, {"Prefix": "ls/projects/12/"}], "IsTruncated": False}
+    stubs.s3.add_response("list_objects_v2", found, asked)
+
+    assert stubs.aws.folders("ls/projects/") == ["3", "12"]
+
+
 @pytest.mark.parametrize(("status", "kind"), [(503, AwsAwayError), (400, AwsError)])
 def test_a_service_that_is_away_is_told_from_one_that_refuses(stubs: Stubs, status: int, kind: type[AwsError]):
     stubs.sagemaker.add_client_error("describe_pipeline", "Whatever", "no", http_status_code=status)

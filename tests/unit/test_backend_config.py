@@ -138,6 +138,7 @@ def test_every_setting_can_be_given_by_its_name_in_upper_case(env: dict[str, str
     given = {
         **env,
         "S3_PREFIX": "x",
+        "ANNOTATIONS_PREFIX": "x",
         "SAGEMAKER_PIPELINE": "x",
         "SAGEMAKER_INSTANCE_TYPE": "x",
         "MODEL_NAME": "x",
@@ -161,9 +162,10 @@ def test_every_setting_can_be_given_by_its_name_in_upper_case(env: dict[str, str
     }
     assert {name.lower() for name in given} == {each.name for each in fields(Settings)}
 
-    settings, default = Settings.from_env(given), Settings.from_env(env)
+    default = Settings.from_env(env)
 
     for name in given.keys() - env.keys():
+        settings = Settings.from_env(given, label_studio=name != "ANNOTATIONS_PREFIX")
         assert getattr(settings, name.lower()) != getattr(default, name.lower()), name
 
 
@@ -186,3 +188,19 @@ def test_a_user_and_password_that_label_studio_would_send_otherwise_are_refused(
 )
 def test_the_region_may_have_the_name_that_other_sdks_read(env: dict[str, str], region: str | None):
     assert aws_region(env) == region
+
+
+def test_a_program_without_label_studio_needs_nothing_of_it(env: dict[str, str]):
+    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):
+        del env[name]
+
+    settings = Settings.from_env({**env, "ANNOTATIONS_PREFIX": "/a/b/"}, label_studio=False)
+
+    assert (settings.label_studio_url, settings.label_studio_api_key) == ("", "")
+    assert settings.annotations_prefix == "a/b"
+    assert Settings.from_env(env, label_studio=False).annotations_prefix == "annotations"
+
+
+def test_a_target_storage_is_a_folder_of_the_bucket_not_all_of_it(env: dict[str, str]):
+    with pytest.raises(SettingsError, match="ANNOTATIONS_PREFIX: wanted the folder"):
+        Settings.from_env({**env, "ANNOTATIONS_PREFIX": "/"}, label_studio=False)

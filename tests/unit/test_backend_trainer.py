@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from backend.aws import Execution, Failure, ModelPackage
 from backend.errors import AwsError, BackendError, LabelConfigError, LabelStudioError
+from backend.label_studio import Project
 from backend.trainer import ATTEMPTS, Action, Decision, History, Policy, Trainer, decide, execution_token, read_history
 from tests import fakes
-from tests.fakes import FakeCloud, FakeImages, FakeStudio, annotated_task
+from tests.fakes import BIRDS, FakeCloud, FakeImages, FakeStudio, annotated_task
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 POLICY = Policy()
@@ -237,6 +238,27 @@ def test_below_16_nothing_is_exported(trainer: Trainer, cloud: FakeCloud, studio
 
     assert (decision.action, decision.reason) == (Action.WAIT, "15/16 annotations")
     assert (cloud.history, cloud.objects) == ([], {})
+
+
+@pytest.mark.parametrize(("told", "action"), [(15, Action.WAIT), (16, Action.START)])
+def test_what_an_event_told_of_a_project_need_not_be_asked_for(
+    trainer: Trainer, studio: FakeStudio, told: int, action: Action
+):
+    studio.count = 999
+
+    assert trainer.consider(3, told=Project(3, BIRDS, told, 0))[0].action is action
+
+
+def test_annotations_that_an_event_told_of_and_nobody_finds_are_told(
+    trainer: Trainer, cloud: FakeCloud, studio: FakeStudio, caplog: pytest.LogCaptureFixture
+):
+    """Imported ones, say, which Label Studio writes into a target storage only when that is synced."""
+    studio.tasks = studio.tasks[:4]
+
+    decision, _ = trainer.consider(3, told=Project(3, BIRDS, 20, 0))
+
+    assert (decision.action, decision.annotations, cloud.history) == (Action.WAIT, 4, [])
+    assert "project 3: 20 annotations were told of, 4 are there; a target storage may want a sync" in caplog.text
 
 
 def test_while_one_runs_none_is_started_and_what_came_meanwhile_counts_afterwards(

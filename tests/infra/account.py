@@ -16,7 +16,7 @@ from moto.iam.models import Role
 from tests.infra import templates
 from tests.infra.added_types import ACCOUNT, add_types, client_of
 
-__all__ = ["ACCOUNT", "REGION", "create", "emulated_account", "update"]
+__all__ = ["ACCOUNT", "REGION", "create", "emulated_account", "resources", "satisfies", "update"]
 REGION = "eu-central-1"
 _corrected: list[str] = []
 
@@ -45,6 +45,12 @@ def update(stack: str, template: str, **parameters: str) -> dict[str, str]:
     """Update a stack. Returns its outputs."""
     boto3.client("cloudformation").update_stack(**_request(stack, template, parameters))
     return _outputs(stack)
+
+
+def resources(stack: str) -> dict[str, str]:
+    """What a stack is made of: logical ids, and what they are called really."""
+    summaries = boto3.client("cloudformation").list_stack_resources(StackName=stack)["StackResourceSummaries"]
+    return {each["LogicalResourceId"]: each.get("PhysicalResourceId", "") for each in summaries}
 
 
 def _request(stack: str, template: str, parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Every template can be created, updated and deleted, in an emulated account."""
 
-import io
 import json
-import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,10 +10,8 @@ from botocore.exceptions import ClientError
 
 from pipeline.rendering import committed_definition
 from tests.infra import account, templates
-
-DEFINITION = "label-studio/pipeline/0a1b.json"
-CODE = "label-studio/lambda/0a1b.zip"
-IMAGE = f"{account.ACCOUNT}.dkr.ecr.{account.REGION}.amazonaws.com/team/backend"
+from tests.infra.account import resources
+from tests.infra.deployed import CODE, DEFINITION, IMAGE, fill_bucket, from_core
 
 
 @pytest.fixture
@@ -23,27 +19,8 @@ def core() -> Iterator[dict[str, str]]:
     """The outputs of a stack made of core.yaml, whose bucket has a definition and code in it."""
     with account.emulated_account():
         outputs = account.create("birds-core", "core", Name="birds")
-        s3 = boto3.client("s3")
-        s3.put_object(Bucket=outputs["BucketName"], Key=DEFINITION, Body=json.dumps(committed_definition()))
-        s3.put_object(Bucket=outputs["BucketName"], Key=CODE, Body=some_zip())
+        fill_bucket(outputs["BucketName"])
         yield outputs
-
-
-def some_zip() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("backend/aws_lambda.py", "")
-    return buffer.getvalue()
-
-
-def from_core(outputs: dict[str, str]) -> dict[str, str]:
-    taken = ("BucketName", "BackendPolicyArn", "SecretArn", "PipelineName", "SageMakerRoleArn")
-    return {"Name": "birds", **{name: outputs[name] for name in taken}}
-
-
-def resources(stack: str) -> dict[str, str]:
-    summaries = boto3.client("cloudformation").list_stack_resources(StackName=stack)["StackResourceSummaries"]
-    return {each["LogicalResourceId"]: each.get("PhysicalResourceId", "") for each in summaries}
 
 
 def secret(outputs: dict[str, str]) -> dict[str, str]:
@@ -188,9 +165,8 @@ def test_the_container_may_pull_its_own_image_only(core: dict[str, str], image: 
     )
     iam = boto3.client("iam")
     role = resources("birds-container")["ExecutionRole"]
-    document = iam.get_role_policy(RoleName=role, PolicyName="start")["PolicyDocument"]
-    statements: Any = document["Statement"]
-    pull = next(each for each in statements if each["Sid"] == "PullImage")
+    document: Any = iam.get_role_policy(RoleName=role, PolicyName="start")["PolicyDocument"]
+    pull = next(each for each in document["Statement"] if each["Sid"] == "PullImage")
     assert pull["Resource"] == f"arn:aws:ecr:eu-central-1:{account.ACCOUNT}:repository/team/backend"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO, TypeVar
 
-from backend.errors import AwayError
+from backend.errors import AwayError, BackendError
 
 T = TypeVar("T")
 PATIENT_S = 2.0  # without progress a person waits this long
@@ -84,6 +84,21 @@ class Console:
     def _write(self, text: str) -> None:
         self.stream.write(text)
         self.stream.flush()
+
+
+def agreed(question: str, *, yes: bool, asked: TextIO, answers: TextIO) -> bool:
+    """Whether the person wants it: said beforehand with *yes*, or now.
+
+    Raises:
+        BackendError: there is nobody to ask.
+    """
+    if yes:
+        return True
+    if not answers.isatty():
+        raise BackendError("nothing was changed: nobody can be asked here, so --yes is wanted to go on")
+    asked.write(f"{question} [y/N] ")
+    asked.flush()
+    return answers.readline().strip().casefold() in {"y", "yes"}
 
 
 def _outcome(call: Callable[[], T]) -> Callable[[], T]:

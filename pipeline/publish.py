@@ -115,7 +115,8 @@ def publish(
 
 def _is_absent(error: ClientError) -> bool:
     details = error.response.get("Error", {})
-    return details.get("Code") == "ResourceNotFound" or "does not exist" in details.get("Message", "")
+    told = details.get("Message", "")
+    return details.get("Code") == "ResourceNotFound" or "does not exist" in told or "Could not find" in told
 
 
 def _defaults(target: Target, folder: str) -> dict[str, str]:

@@ -1,0 +1,82 @@
+"""``python -m backend destroy``: its arguments, and what is done with them."""
+
+import argparse
+import contextlib
+import os
+import sys
+
+from backend.account import Account
+from backend.aws_clients import Clients
+from backend.cli_setup import Commands
+from backend.config import Settings
+from backend.console import Console, agreed
+from backend.errors import LabelStudioError
+from backend.label_studio_wiring import StudioWiring
+from backend.provision import settings_to_come
+from backend.rollout import Rollout
+from backend.stacks import Stacks
+from backend.teardown import Found, Teardown, unhook
+
+
+def add_destroy(commands: Commands) -> None:
+    """``destroy``."""
+    about = "take a deployment out of the AWS account, but for its bucket and model packages"
+    again = "One that broke off goes on when it is run again."
+    parser = commands.add_parser("destroy", help=about, description=f"{about[0].upper() + about[1:]}. {again}")
+    parser.set_defaults(command=_destroy)
+    parser.add_argument("--yes", action="store_true", help="do not ask before anything is deleted")
+    parser.add_argument("--data", action="store_true", help="delete the bucket too, with all that is in it")
+    parser.add_argument(
+        "--leave-label-studio", action="store_true", help="its webhooks and ML backends stay as they are"
+    )
+
+
+def _destroy(options: argparse.Namespace) -> int:
+    settings, console = settings_to_come(os.environ), Console(sys.stdout)
+    clients = Clients.connect()
+    teardown = Teardown(
+        settings=settings,
+        account=Account(settings.sagemaker_pipeline, clients),
+        rollout=Rollout(Stacks(clients.cloudformation), console),
+        console=console,
+        bucket_name=os.environ.get("S3_BUCKET", "").strip(),
+    )
+    found = teardown.find()
+    if found.nothing:
+        console.say(f"There is nothing of {settings.sagemaker_pipeline} in region {clients.region}.")
+        return 0
+    for line in teardown.plan(found, data=options.data):
+        console.say(line)
+    if not agreed("\nGo on?", yes=options.yes, asked=sys.stdout, answers=sys.stdin):
+        return 1
+    if not options.leave_label_studio:
+        _unhook(settings, found, console)
+    _take_away(teardown, found, data=options.data)
+    return 0
+
+
+def _take_away(teardown: Teardown, found: Found, *, data: bool) -> None:
+    """First what would make things anew, last what all the rest is made with."""
+    teardown.stacks(found, "trigger", "container")
+    teardown.executions(found)
+    teardown.served(found)
+    if data:  # while the stack still tells which bucket it is
+        teardown.data(found)
+    teardown.stacks(found, "core")
+    if found.bucket and not data:
+        name = teardown.settings.sagemaker_pipeline
+        teardown.console.say(
+            f"\nThe bucket {found.bucket} stays. `S3_BUCKET={found.bucket} SAGEMAKER_PIPELINE={name} python -m backend "
+            "destroy --data` deletes it."
+        )
+
+
+def _unhook(settings: Settings, found: Found, console: Console) -> None:
+    urls = {stack.outputs.get("WebhookUrl", "") for stack in found.stacks}
+    with contextlib.closing(StudioWiring(settings.label_studio_url, settings.label_studio_api_key)) as wiring:
+        try:
+            unhook(wiring, console, urls, is_ours=settings.is_model_version)
+        except LabelStudioError as error:
+            raise LabelStudioError(
+                f"{error}\nNothing was deleted in AWS. Without Label Studio: --leave-label-studio"
+            ) from error

@@ -1,0 +1,241 @@
+"""``python -m backend provision``: its arguments, and what is done with them."""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend.account import Account
+from backend.aws import Aws
+from backend.aws_clients import Clients
+from backend.cli_setup import (
+    Commands,
+    add_pipeline,
+    add_project,
+    add_storages,
+    farewell,
+    public_url,
+    storages,
+    target,
+    wanted_interface,
+)
+from backend.config import Settings
+from backend.console import Console, agreed
+from backend.costs import Use, cost_lines
+from backend.env_file import SECRETS, service_env, write_env
+from backend.errors import BackendError
+from backend.inputs import backend_url, key_prefix, project_title
+from backend.label_studio import Project
+from backend.label_studio_setup import StudioSetup
+from backend.label_studio_wiring import StudioWiring
+from backend.lambda_package import build_package
+from backend.provision import Parts, Provision, origin, settings_to_come, stack_name
+from backend.rollout import Rollout
+from backend.setup import Setup
+from backend.stacks import Stack, Stacks
+from backend.teardown import unhook
+from pipeline.publish import PublishError, artifacts, publish
+from pipeline.rendering import committed_definition
+
+_ECR = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([a-z0-9._/-]+)")
+
+
+def add_provision(commands: Commands) -> None:
+    """``provision``."""
+    about = "make all that a deployment needs in an AWS account, and a project in Label Studio"
+    again = "Safe to run again: what is there is found, and mended where it differs."
+    parser = commands.add_parser("provision", help=about, description=f"{about[0].upper() + about[1:]}. {again}")
+    parser.set_defaults(command=_provision)
+    parser.add_argument("--yes", action="store_true", help="do not ask before anything is made")
+    parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for what does not answer yet (60)")
+    _add_deployment(parser.add_argument_group("the deployment, called SAGEMAKER_PIPELINE"))
+    add_project(parser.add_argument_group("the project"))
+    add_storages(parser.add_argument_group("its images and annotations in the bucket"))
+    add_pipeline(parser.add_argument_group("the pipeline"))
+
+
+def _add_deployment(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--trigger",
+        choices=("backend", "lambda"),
+        default="backend",
+        help="what takes Label Studio's webhook: a backend that you run, or a Lambda function made here (backend)",
+    )
+    group.add_argument("--backend-url", metavar="URL", help="that backend as Label Studio reaches it, to be connected")
+    group.add_argument("--write-env", type=Path, metavar="FILE", help="write the backend's settings there, mode 600")
+    group.add_argument("--allowed-ips", metavar="LIST", help="from where the Lambda function's address may be called")
+    group.add_argument("--email", metavar="ADDRESS", help="who is told of trainings and failures")
+    group.add_argument("--budget", type=float, metavar="USD", help="monthly cost of SageMaker to be warned of")
+    group.add_argument("--adopt", action="store_true", help="the deployment goes on with a Label Studio that has moved")
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedPipeline:
+    """The committed pipeline with what a person wants otherwise."""
+
+    options: argparse.Namespace
+    cloud: Aws
+
+    def parts(self, settings: Settings) -> Parts:
+        """What it is made of.
+
+        Raises:
+            BackendError: a parameter is wrong, or the region has no image.
+        """
+        try:
+            made = artifacts(target(self.options, settings, self.cloud.region), committed_definition())
+        except PublishError as error:
+            raise BackendError(str(error)) from error
+        objects = {made.script_key: made.script, made.definition_key: made.definition.encode()}
+        return Parts(objects=objects, definition=json.loads(made.definition), definition_key=made.definition_key)
+
+    def publish(self, settings: Settings) -> None:
+        """Put it there whatever is there."""
+        wanted = target(self.options, settings, self.cloud.region)
+        self.cloud.lend(lambda s3, sagemaker: publish(wanted, committed_definition(), s3=s3, sagemaker=sagemaker))
+
+
+def _provision(options: argparse.Namespace) -> int:
+    settings, console = settings_to_come(os.environ), Console(sys.stdout)
+    # What people gave is checked before anything is made.
+    title, interface, public = project_title(options.title), wanted_interface(options), public_url(options, settings)
+    address = backend_url(options.backend_url) if options.backend_url else ""
+    parameters = _core_parameters(options, settings, public)
+    clients, cloud = Clients.connect(), Aws(settings)
+    provision = Provision(
+        settings=settings,
+        bucket_name=os.environ.get("S3_BUCKET", "").strip(),
+        account=Account(settings.sagemaker_pipeline, clients),
+        rollout=Rollout(Stacks(clients.cloudformation), console),
+        pipelines=CommittedPipeline(options, cloud),
+        console=console,
+        open_bucket=Aws,
+        adopt=options.adopt,
+    )
+    provision.pipelines.parts(settings)
+    studio = StudioSetup(settings.label_studio_url, settings.label_studio_api_key)
+    with contextlib.closing(studio):
+        console.patiently(studio.whoami, seconds=options.wait)
+        if not _agreed(options, provision, console):
+            return 1
+        core, settings = provision.core(parameters)
+        hook = _trigger(options, provision, core, settings)
+        setup = Setup(settings, cloud=Aws(settings), studio=studio, console=console, patience=options.wait)
+        project, tasks = _project(options, setup, title, interface)
+        if hook or address:
+            setup.webhook(project, (hook or address).removesuffix("/webhook"))
+        if address and not hook:
+            setup.connection(project, address)
+    for line in _settings_lines(options, settings, clients.region, core, connected=bool(hook or address)):
+        console.say(line)
+    console.say(farewell(public, project.id, tasks, settings))
+    return 0
+
+
+def _core_parameters(options: argparse.Namespace, settings: Settings, public: str) -> dict[str, str]:
+    """The parameters of core.yaml that a person gave, or that follow from what the person gave."""
+    image = _ECR.match(options.training_image)
+    given = {
+        "ImagesPrefix": key_prefix(options.images_prefix, "--images-prefix", own=settings.s3_prefix).rstrip("/"),
+        "AnnotationsPrefix": _annotations(options, settings),
+        "LabelStudioOrigin": origin(public) if options.presign else "",
+        "ImageRepositoryArn": f"arn:aws:ecr:{image[2]}:{image[1]}:repository/{image[3]}" if image else "",
+    }
+    if options.email is not None:
+        given["NotificationEmail"] = options.email
+    if options.budget is not None:
+        given["MonthlyBudgetUsd"] = f"{options.budget:g}"
+    return given
+
+
+def _annotations(options: argparse.Namespace, settings: Settings) -> str:
+    return key_prefix(options.annotations_prefix, "--annotations-prefix", own=settings.s3_prefix).rstrip("/")
+
+
+def _agreed(options: argparse.Namespace, provision: Provision, console: Console) -> bool:
+    for line in _plan(options, provision):
+        console.say(line)
+    return agreed("\nGo on?", yes=options.yes, asked=sys.stdout, answers=sys.stdin)
+
+
+def _plan(options: argparse.Namespace, provision: Provision) -> Iterator[str]:
+    """What will be made, and about what it costs."""
+    settings, identity = provision.settings, provision.account.identity()
+    there = provision.check() is not None
+    what = "brought up to date" if there else "made"
+    yield f"As {identity.arn} in account {identity.account}, region {provision.account.region}, is {what}:"
+    yield f"  {stack_name(settings, 'core'):<44} bucket, roles, policies, pipeline, secret, notifications, alarms"
+    trigger = provision.rollout.stacks.find(stack_name(settings, "trigger"))
+    if options.trigger == "lambda":
+        yield f"  {stack_name(settings, 'trigger'):<44} Lambda function, API with a password, event rules"
+    elif trigger is not None:
+        yield f"  {trigger.name:<44} is deleted: a backend takes Label Studio's webhook"
+    yield f"  {settings.label_studio_url:<44} project {options.title!r}, its storages, webhook, ML backend"
+    yield ""
+    yield from cost_lines(
+        Use(
+            trigger=options.trigger,
+            training_instance=_training_instance(options),
+            endpoint_instance=settings.sagemaker_instance_type,
+        )
+    )
+
+
+def _training_instance(options: argparse.Namespace) -> str:
+    chosen = dict(each.partition("=")[::2] for each in options.set)
+    parameters = {each["Name"]: each.get("DefaultValue") for each in committed_definition()["Parameters"]}
+    return str(chosen.get("TrainingInstanceType") or parameters["TrainingInstanceType"])
+
+
+def _trigger(options: argparse.Namespace, provision: Provision, core: Stack, settings: Settings) -> str:
+    """The address of the Lambda function; '' where a backend takes the webhook."""
+    if options.trigger == "lambda":
+        parameters = {"AnnotationsPrefix": _annotations(options, settings)}
+        if options.allowed_ips is not None:
+            parameters["AllowedIps"] = options.allowed_ips
+        return provision.trigger(core, settings, build_package(), parameters)
+    old = provision.rollout.settled(stack_name(settings, "trigger"))
+    if old is not None:
+        with contextlib.closing(StudioWiring(settings.label_studio_url, settings.label_studio_api_key)) as wiring:
+            unhook(wiring, provision.console, {old.outputs.get("WebhookUrl", "")})
+        provision.rollout.remove(old.name)
+        provision.console.item("stack", f"{old.name}: deleted")
+    return ""
+
+
+def _project(options: argparse.Namespace, setup: Setup, title: str, interface: str) -> tuple[Project, int]:
+    """The project with its storages, and the number of its tasks."""
+    images, annotations = storages(options, setup.settings, Aws(setup.settings))
+    if options.images:
+        setup.images(options.images, images.prefix)
+    project = setup.project(title, interface)
+    tasks = setup.source(project, images, presign=options.presign)
+    setup.target(project, annotations)
+    return project, tasks
+
+
+def _settings_lines(
+    options: argparse.Namespace, settings: Settings, region: str, core: Stack, *, connected: bool
+) -> Iterator[str]:
+    """What runs the backend needs to know; the secret part is in a file and in the secret alone."""
+    values = service_env(settings, region)
+    if options.write_env:
+        write_env(options.write_env, values)
+        yield f"\nThe backend's settings, with token and password: {options.write_env}"
+    elif options.trigger == "backend":
+        yield "\nThe backend's settings:"
+        yield from _open(values)
+        yield f"  {', '.join(SECRETS)}: in the secret {core.outputs['SecretArn']}, or in a file with --write-env FILE"
+    yield f"Policy for the backend's role or user: {core.outputs['BackendPolicyArn']}"
+    yield f"Policy for Label Studio's role or user: {core.outputs['LabelStudioStoragePolicyArn']}"
+    if not connected:
+        yield f"When the backend runs: `python -m backend connect --title {options.title!r} --backend-url URL`"
+
+
+def _open(values: Mapping[str, str]) -> Iterator[str]:
+    yield from (f"  {name}={value}" for name, value in values.items() if name not in SECRETS)

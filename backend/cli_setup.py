@@ -1,0 +1,199 @@
+"""``python -m backend setup`` and ``connect``: their arguments, and what is done with them."""
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+from typing import TypeAlias
+
+from backend.aws import Aws
+from backend.config import Settings, s3_endpoint
+from backend.console import Console
+from backend.errors import BackendError
+from backend.inputs import (
+    backend_url,
+    http_url,
+    key_prefix,
+    label_names,
+    labeling_interface,
+    project_title,
+    read_labeling_interface,
+)
+from backend.label_studio_setup import Storage, StudioSetup
+from backend.setup import Setup
+from pipeline.publish import Published, PublishError, Target, parse_override, publish
+from pipeline.rendering import committed_definition
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_setup(commands: Commands) -> None:
+    """``setup``."""
+    about = "make what a project needs in S3, SageMaker and Label Studio"
+    again = "Safe to run again: what is there is found, and mended where it differs."
+    setup = commands.add_parser("setup", help=about, description=f"{about[0].upper() + about[1:]}. {again}")
+    setup.set_defaults(command=_setup)
+    _add_backend(setup)
+    add_project(setup.add_argument_group("the project"))
+    place = setup.add_argument_group("its images and annotations in S3_BUCKET")
+    place.add_argument("--create-bucket", action="store_true", help="make the bucket if it is not there")
+    add_storages(place)
+    add_pipeline(setup.add_argument_group("the pipeline"))
+
+
+def add_connect(commands: Commands) -> None:
+    """``connect``."""
+    about = "connect the ML backend, which runs, to a project that is there"
+    again = "That is its webhook with the password, and its ML backend. Safe to run again."
+    connect = commands.add_parser("connect", help=about, description=f"{about[0].upper() + about[1:]}. {again}")
+    connect.set_defaults(command=_connect)
+    _add_backend(connect)
+    connect.add_argument("--title", default="Bird parts", help="the project's (Bird parts)")
+    add_public_url(connect)
+
+
+def _add_backend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backend-url", required=True, metavar="URL", help="the ML backend as Label Studio reaches it")
+    parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for what does not answer yet (60)")
+
+
+def add_public_url(parser: argparse._ActionsContainer) -> None:
+    """Where people find Label Studio."""
+    about = "Label Studio as a person reaches it (LABEL_STUDIO_URL)"
+    parser.add_argument("--label-studio-public-url", metavar="URL", help=about)
+
+
+def add_project(group: argparse._ArgumentGroup) -> None:
+    """Which project, and its labels."""
+    group.add_argument("--title", default="Bird parts", help="made if there is none with it (Bird parts)")
+    labels = group.add_mutually_exclusive_group()
+    labels.add_argument(
+        "--labels", default="Beak,Head,Wing,Body", help="to draw, in a new project (Beak,Head,Wing,Body)"
+    )
+    labels.add_argument("--label-config", type=Path, metavar="FILE", help="or a new project's whole labeling interface")
+    add_public_url(group)
+
+
+def add_storages(group: argparse._ArgumentGroup) -> None:
+    """Where images and annotations lie, and how Label Studio comes there."""
+    group.add_argument("--images", type=Path, metavar="DIR", help="upload the images of this folder that are not there")
+    group.add_argument("--images-prefix", default="images/", metavar="PREFIX", help="where images are (images/)")
+    group.add_argument("--annotations-prefix", default="annotations/", metavar="PREFIX", help="copies (annotations/)")
+    group.add_argument(
+        "--presign", action="store_true", help="let browsers fetch images from S3, not from Label Studio"
+    )
+    group.add_argument("--storage-endpoint", metavar="URL", help="S3 as Label Studio reaches it (AWS_ENDPOINT_URL_S3)")
+    group.add_argument("--storage-keys", action="store_true", help="give Label Studio this process's AWS access key")
+
+
+def add_pipeline(group: argparse._ArgumentGroup) -> None:
+    """What differs from the committed pipeline."""
+    group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter's default")
+    group.add_argument("--training-image", default="", metavar="IMAGE", help="instead of the built-in algorithm")
+    group.add_argument("--processing-image", default="", metavar="IMAGE", help="instead of AWS's PyTorch image")
+
+
+def _setup(options: argparse.Namespace) -> int:
+    settings, console = Settings.from_env(writes=False), Console(sys.stdout)
+    # What people gave is checked before anything is made.
+    address = backend_url(options.backend_url)
+    public = public_url(options, settings)
+    title, interface = project_title(options.title), wanted_interface(options)
+    cloud = Aws(settings)
+    images, annotations = storages(options, settings, cloud)
+    pipeline = target(options, settings, cloud.region)
+    studio = StudioSetup(settings.label_studio_url, settings.label_studio_api_key)
+    with contextlib.closing(studio):
+        setup = Setup(settings, cloud=cloud, studio=studio, console=console, patience=options.wait)
+        setup.bucket(create=options.create_bucket)
+        _publish(pipeline, cloud, console, patience=options.wait)
+        if options.images:
+            setup.images(options.images, images.prefix)
+        project = setup.project(title, interface)
+        tasks = setup.source(project, images, presign=options.presign)
+        setup.target(project, annotations)
+        setup.webhook(project, address)
+        setup.connection(project, address)
+    console.say(farewell(public, project.id, tasks, settings))
+    return 0
+
+
+def _connect(options: argparse.Namespace) -> int:
+    settings, console = Settings.from_env(writes=False), Console(sys.stdout)
+    address, public = backend_url(options.backend_url), public_url(options, settings)
+    title = project_title(options.title)
+    with contextlib.closing(StudioSetup(settings.label_studio_url, settings.label_studio_api_key)) as studio:
+        setup = Setup(settings, cloud=Aws(settings), studio=studio, console=console, patience=options.wait)
+        project = setup.existing_project(title)
+        setup.webhook(project, address)
+        setup.connection(project, address)
+    console.say(farewell(public, project.id, project.tasks, settings))
+    return 0
+
+
+def wanted_interface(options: argparse.Namespace) -> str:
+    """The labeling interface of a project that is new."""
+    if options.label_config:
+        return read_labeling_interface(options.label_config)
+    return labeling_interface(label_names(options.labels))
+
+
+def public_url(options: argparse.Namespace, settings: Settings) -> str:
+    """Where people find Label Studio."""
+    return http_url(options.label_studio_public_url or settings.label_studio_url, "--label-studio-public-url")
+
+
+def storages(options: argparse.Namespace, settings: Settings, cloud: Aws) -> tuple[Storage, Storage]:
+    """Where the images are, and where copies of the annotations go."""
+    endpoint = options.storage_endpoint or s3_endpoint()
+    endpoint = http_url(endpoint, "--storage-endpoint") if endpoint else ""
+    keys = cloud.access_keys() if options.storage_keys else None
+
+    def storage(prefix: str) -> Storage:
+        return Storage(bucket=settings.s3_bucket, prefix=prefix, region=cloud.region, endpoint=endpoint, keys=keys)
+
+    images = key_prefix(options.images_prefix, "--images-prefix", own=settings.s3_prefix)
+    annotations = key_prefix(options.annotations_prefix, "--annotations-prefix", own=settings.s3_prefix)
+    return storage(images), storage(annotations)
+
+
+def target(options: argparse.Namespace, settings: Settings, region: str) -> Target:
+    """What the pipeline is to be like."""
+    try:
+        overrides = dict(parse_override(each) for each in options.set)
+    except PublishError as error:
+        raise BackendError(f"--set: {error}") from error
+    return Target(
+        bucket=settings.s3_bucket,
+        prefix=settings.s3_prefix,
+        role_arn=settings.sagemaker_role_arn,
+        region=region,
+        pipeline=settings.sagemaker_pipeline,
+        training_image=options.training_image,
+        processing_image=options.processing_image,
+        overrides=overrides,
+    )
+
+
+def _publish(target: Target, cloud: Aws, console: Console, *, patience: float) -> None:
+    """The pipeline is there, as *target* wants it."""
+    definition = committed_definition()
+
+    def attempt() -> Published:
+        return cloud.lend(lambda s3, sagemaker: publish(target, definition, s3=s3, sagemaker=sagemaker))
+
+    try:
+        done = console.patiently(attempt, seconds=patience)
+    except PublishError as error:
+        raise BackendError(str(error)) from error
+    console.item("pipeline", f"{target.pipeline}: {'made' if done.created else 'found, published anew'}")
+
+
+def farewell(public: str, project: int, tasks: int, settings: Settings) -> str:
+    """Where the project is, and what comes next."""
+    first = "" if tasks else "import images there; "
+    count = settings.start_training_each_n_updates
+    return (
+        f"\nProject: {public}/projects/{project}/data\n"
+        f"Next: {first}press Label All Tasks and draw; at {count} annotated images the training starts by itself"
+    )

@@ -1,0 +1,244 @@
+"""Makes a deployment in an AWS account, step by step; each step is safe to run again.
+
+Objects that stacks are made of lie under keys with their digests, so that a run in which nothing differs changes
+nothing.
+"""
+
+import hashlib
+import urllib.parse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+from backend.account import Identity, PutPipeline
+from backend.config import Settings
+from backend.console import Console
+from backend.errors import AwsAccessError, BackendError
+from backend.rollout import Outcome, Rollout, Wanted
+from backend.stacks import Stack
+
+Trigger = Literal["backend", "lambda"]
+Layer = Literal["core", "trigger", "container"]
+TEMPLATES = Path(__file__).parents[1] / "infra"
+_STUDIO_TAG = "label-studio"
+# What is known only when the stack is there.
+_TO_COME = {"S3_BUCKET": "to-be-made", "SAGEMAKER_ROLE_ARN": "arn:aws:iam::000000000000:role/to-be-made"}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the pipeline is made of, by the keys that it is to lie under."""
+
+    objects: Mapping[str, bytes]
+    definition: Mapping[str, object]
+    definition_key: str
+
+
+class AccountView(Protocol):
+    """What the steps need of the account, beside its stacks."""
+
+    @property
+    def region(self) -> str: ...
+    def identity(self) -> Identity: ...
+    def pipeline(self) -> PutPipeline | None: ...
+    def secret(self, arn: str) -> dict[str, str]: ...
+    def put_secret(self, arn: str, values: Mapping[str, str]) -> None: ...
+    def bucket_exists(self, bucket: str) -> bool: ...
+
+
+class Bucket(Protocol):
+    """Where the objects go."""
+
+    def has_object(self, key: str) -> bool: ...
+    def put_object(self, key: str, body: bytes, *, content_type: str | None = None) -> None: ...
+
+
+class Pipelines(Protocol):
+    """The pipeline's parts, for a deployment that has its bucket and role."""
+
+    def parts(self, settings: Settings) -> Parts: ...
+    def publish(self, settings: Settings) -> None: ...
+
+
+def settings_to_come(env: Mapping[str, str]) -> Settings:
+    """The settings, with a stand-in for what will be made.
+
+    Raises:
+        SettingsError: a variable is missing or cannot be used.
+    """
+    return Settings.from_env({**_TO_COME, **{key: value for key, value in env.items() if value}}, writes=False)
+
+
+def stack_name(settings: Settings, layer: Layer) -> str:
+    """What a deployment's stack is called."""
+    return f"{settings.sagemaker_pipeline}-{layer}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provision:
+    """The steps. *bucket_name* is the one that the person chose, '' for CloudFormation to choose."""
+
+    settings: Settings
+    bucket_name: str
+    account: AccountView
+    rollout: Rollout
+    pipelines: Pipelines
+    console: Console
+    open_bucket: Callable[[Settings], Bucket]
+    adopt: bool = False
+
+    def check(self) -> Stack | None:
+        """The deployment's core stack; None where there is none yet.
+
+        Raises:
+            BackendError: the name, or the bucket's, is another deployment's.
+        """
+        name = self.settings.sagemaker_pipeline
+        if name != name.lower():
+            raise BackendError(f"SAGEMAKER_PIPELINE: wanted lower-case letters, digits and hyphens, got {name!r}")
+        core = self.rollout.settled(stack_name(self.settings, "core"))
+        if core is None or core.unusable:
+            self._check_new()
+            return None
+        self._check_same(core)
+        return core
+
+    def _check_new(self) -> None:
+        name, bucket = self.settings.sagemaker_pipeline, self.bucket_name
+        if self.account.pipeline() is not None:
+            raise BackendError(
+                f"the pipeline {name} is there already, but no stack {name}-core: another deployment has this name. "
+                "Choose another SAGEMAKER_PIPELINE, or delete the pipeline if nobody needs it"
+            )
+        if bucket and self._is_taken(bucket):
+            raise BackendError(
+                f"the bucket {bucket} is there already, and a stack cannot take it over: leave S3_BUCKET out, so that "
+                "a new one is made, or choose another name"
+            )
+
+    def _is_taken(self, bucket: str) -> bool:
+        try:
+            return self.account.bucket_exists(bucket)
+        except AwsAccessError as error:
+            raise BackendError(f"somebody else has the bucket {bucket}: choose another S3_BUCKET") from error
+
+    def _check_same(self, core: Stack) -> None:
+        bucket, studio = core.outputs.get("BucketName", ""), core.tags.get(_STUDIO_TAG, "")
+        if self.bucket_name and bucket != self.bucket_name:
+            raise BackendError(
+                f"stack {core.name} has the bucket {bucket}, and S3_BUCKET is {self.bucket_name}: set it to {bucket} "
+                "or leave it out; for another deployment choose another SAGEMAKER_PIPELINE"
+            )
+        if studio and studio != self.settings.label_studio_url and not self.adopt:
+            raise BackendError(
+                f"stack {core.name} belongs to the Label Studio at {studio}, not to {self.settings.label_studio_url}: "
+                "choose another SAGEMAKER_PIPELINE, or --adopt if Label Studio has moved"
+            )
+
+    def core(self, parameters: Mapping[str, str]) -> tuple[Stack, Settings]:
+        """Bucket, roles, secret and pipeline are there; with the settings that name them."""
+        name = stack_name(self.settings, "core")
+        stack, outcome = self.rollout.settled(name), "found"
+        if stack is None or stack.unusable or "BucketName" not in stack.outputs:
+            # The definition needs the bucket to lie in, so the pipeline comes second.
+            stack, outcome = self.rollout.ensure(self._core({**parameters, "PipelineDefinitionKey": ""}))
+        settings = self._located(stack)
+        parts = self.pipelines.parts(settings)
+        self._upload(settings, parts.objects)
+        stack, then = self.rollout.ensure(self._core({**parameters, "PipelineDefinitionKey": parts.definition_key}))
+        self.console.item("stack", f"{name}: {then if outcome == 'found' else outcome}")
+        self.console.item("bucket", settings.s3_bucket)
+        self._heal(settings, parts)
+        return stack, self._with_secret(stack, settings)
+
+    def _core(self, parameters: Mapping[str, str]) -> Wanted:
+        own = {"Name": self.settings.sagemaker_pipeline, "S3Prefix": self.settings.s3_prefix}
+        if self.bucket_name:
+            own["BucketName"] = self.bucket_name
+        return self._wanted("core", {**own, **parameters})
+
+    def _wanted(self, layer: Layer, parameters: Mapping[str, str]) -> Wanted:
+        return Wanted(
+            name=stack_name(self.settings, layer),
+            template=(TEMPLATES / f"{layer}.yaml").read_text(encoding="utf-8"),
+            parameters=parameters,
+            tags={_STUDIO_TAG: self.settings.label_studio_url},
+        )
+
+    def _located(self, stack: Stack) -> Settings:
+        outputs = stack.outputs
+        return replace(self.settings, s3_bucket=outputs["BucketName"], sagemaker_role_arn=outputs["SageMakerRoleArn"])
+
+    def _upload(self, settings: Settings, objects: Mapping[str, bytes]) -> None:
+        bucket = self.open_bucket(settings)
+        for key, body in objects.items():
+            if not bucket.has_object(key):
+                bucket.put_object(key, body)
+
+    def _heal(self, settings: Settings, parts: Parts) -> None:
+        """CloudFormation does not see what was done to the pipeline beside it, and has only its name to know it by."""
+        put = self.account.pipeline()
+        same = put is not None and put.definition == parts.definition
+        if not same:
+            self.pipelines.publish(settings)
+        done = "as committed" if same else "was changed by hand, put back" if put else "was deleted by hand, made anew"
+        self.console.item("pipeline", f"{settings.sagemaker_pipeline}: {done}")
+
+    def _with_secret(self, stack: Stack, settings: Settings) -> Settings:
+        """The password is the secret's, unless the person chose one; the token is the person's."""
+        arn = stack.outputs["SecretArn"]
+        before = self.account.secret(arn)
+        chosen = {"BASIC_AUTH_USER": settings.basic_auth_user, "BASIC_AUTH_PASS": settings.basic_auth_pass}
+        after = {
+            **before,
+            **({} if settings.basic_auth is None else chosen),
+            "LABEL_STUDIO_API_KEY": settings.label_studio_api_key,
+        }
+        if after != before:
+            self.account.put_secret(arn, after)
+        self.console.item("secret", f"{arn}: {'found' if after == before else 'token and password written'}")
+        return replace(
+            settings,
+            basic_auth_user=after.get("BASIC_AUTH_USER", ""),
+            basic_auth_pass=after.get("BASIC_AUTH_PASS", ""),
+        )
+
+    def trigger(self, core: Stack, settings: Settings, package: bytes, parameters: Mapping[str, str]) -> str:
+        """The Lambda function with its API is there. Returns the address that Label Studio is to call."""
+        key = settings.key("lambda", f"{hashlib.sha256(package).hexdigest()}.zip")
+        self._upload(settings, {key: package})
+        wanted = self._wanted("trigger", {**_from_core(core), **_from_settings(settings), "CodeKey": key, **parameters})
+        stack, outcome = self.rollout.ensure(wanted)
+        self._tell_stack(stack, outcome)
+        return stack.outputs["WebhookUrl"]
+
+    def _tell_stack(self, stack: Stack, outcome: Outcome) -> None:
+        self.console.item("stack", f"{stack.name}: {outcome}")
+
+
+def _from_core(core: Stack) -> dict[str, str]:
+    names = ("BucketName", "BackendPolicyArn", "SecretArn", "PipelineName", "SageMakerRoleArn", "TopicArn")
+    return {name: core.outputs[name] for name in names}
+
+
+def _from_settings(settings: Settings) -> dict[str, str]:
+    """The parameters of trigger.yaml that are settings of the service too."""
+    return {
+        "Name": settings.sagemaker_pipeline,
+        "S3Prefix": settings.s3_prefix,
+        "TrainEvery": f"{settings.start_training_each_n_updates}",
+        "MinimumMIoU": f"{settings.minimum_miou:g}",
+        "MIoUTolerance": f"{settings.miou_tolerance:g}",
+        "TrainingCooldownSeconds": f"{settings.training_cooldown_seconds:g}",
+        "MaxTrainingsPerDay": f"{settings.max_trainings_per_day}",
+        "EndpointInstanceType": settings.sagemaker_instance_type,
+        "ModelName": settings.model_name,
+        "LogLevel": settings.log_level,
+    }
+
+
+def origin(url: str) -> str:
+    """The part of an address that browsers compare."""
+    parts = urllib.parse.urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

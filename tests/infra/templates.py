@@ -1,13 +1,15 @@
 """The CloudFormation templates as plain dictionaries."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
 FOLDER = Path(__file__).parents[2] / "infra"
 NAMES = ("core", "trigger", "container")
-Template = dict[str, Any]
+Template: TypeAlias = dict[str, Any]
+Faults: TypeAlias = Iterator[str]
 
 
 class _Loader(yaml.SafeLoader):

@@ -175,8 +175,8 @@ class Histories:
         self._failures: dict[str, Failure] = {}
         self._lowest: dict[int, tuple[str, int]] = {}  # a project's newest execution, fewest annotations seen since
 
-    def read(self, project: int, executions: Sequence[Execution], *, annotations: int, now: datetime) -> History:
-        """The history of *project* by its *executions*, newest first, and its count of *annotations* now."""
+    def read(self, project: int, executions: Sequence[Execution], *, annotations: int | None, now: datetime) -> History:
+        """The history of *project* by its *executions*, newest first, and its count of *annotations* now, if known."""
         failures: dict[str, Failure] = {}
         for execution in executions:
             if execution.used_up:
@@ -193,12 +193,16 @@ class Histories:
             self._failures[execution.arn] = self._source.execution_failure(execution)
         return self._failures[execution.arn]
 
-    def _lowered(self, project: int, history: History, annotations: int) -> History:
+    def _lowered(self, project: int, history: History, annotations: int | None) -> History:
         """Annotations that were trained on and deleted since are not to be made up for before the next training."""
-        newest, lowest = self._lowest.get(project, (history.newest, annotations))
-        lowest = min(lowest, annotations) if newest == history.newest else annotations
-        self._lowest[project] = (history.newest, lowest)
-        return replace(history, last_trained=min(history.last_trained, lowest))
+        counts = [] if annotations is None else [annotations]
+        newest, lowest = self._lowest.get(project, ("", 0))
+        if project in self._lowest and newest == history.newest:
+            counts.append(lowest)
+        if not counts:
+            return history
+        self._lowest[project] = (history.newest, min(counts))
+        return replace(history, last_trained=min(history.last_trained, *counts))
 
 
 class TrainingCloud(FailureSource, Protocol):
@@ -268,7 +272,9 @@ class Trainer:
         found = told or self._source.project(project)
         config = parse_label_config(found.label_config)  # told from the start, not only at the threshold
         executions = self._cloud.executions(project)
-        history = self._histories.read(project, executions, annotations=found.annotations, now=now)
+        # An event may come late or twice: what it tells is no reason to believe that annotations were deleted since.
+        counted = None if told else found.annotations
+        history = self._histories.read(project, executions, annotations=counted, now=now)
         decision = decide(found.annotations, history, self.policy, now=now, forced=forced)
         if decision.action is Action.START:
             decision = self._start(found, config, history, now=now, forced=forced)

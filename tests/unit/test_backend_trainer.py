@@ -249,6 +249,18 @@ def test_what_an_event_told_of_a_project_need_not_be_asked_for(
     assert trainer.consider(3, told=Project(3, BIRDS, told, 0))[0].action is action
 
 
+def test_an_event_that_comes_late_or_twice_takes_nothing_back(trainer: Trainer, cloud: FakeCloud, studio: FakeStudio):
+    trainer.consider(3)
+    for told in (3, 15, 16):
+        trainer.consider(3, told=Project(3, BIRDS, told, 0))
+    cloud.finish("Succeeded")
+    trainer.consider(3, told=Project(3, BIRDS, 3, 0))
+
+    decision, _ = trainer.consider(3)
+
+    assert (decision.action, decision.train_at, len(cloud.history)) == (Action.WAIT, 32, 1)
+
+
 def test_annotations_that_an_event_told_of_and_nobody_finds_are_told(
     trainer: Trainer, cloud: FakeCloud, studio: FakeStudio, caplog: pytest.LogCaptureFixture
 ):

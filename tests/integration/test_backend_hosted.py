@@ -111,7 +111,7 @@ def eventually(path: Path, field: str) -> Any:
     """The project's *field* in the state file, as soon as it is set."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
-        states = {state["project"]: state for state in json.loads(path.read_text(encoding="utf-8"))}
+        states = {state["project"]: state for state in json.loads(path.read_text(encoding="utf-8"))["projects"]}
         if value := states.get(1, {}).get(field):
             return value
         time.sleep(0.1)

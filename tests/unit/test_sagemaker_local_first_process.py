@@ -32,8 +32,8 @@ LEAVE_ORPHANS = """
     return 1
 """
 WAIT = """
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         time.sleep(60)
     except KeyboardInterrupt:
         return 5

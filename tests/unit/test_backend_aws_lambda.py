@@ -171,3 +171,17 @@ def test_an_unexpected_fault_is_for_the_log_and_not_for_the_caller(
     )
     assert "AttributeError" in caplog.text
     assert "AttributeError" not in answer["body"]
+
+
+def test_an_unexpected_fault_in_an_event_is_raised_without_its_reason(caplog: pytest.LogCaptureFixture):
+    class Faulty(dict[str, object]):
+        """An event that cannot be read."""
+
+        def get(self, key: str, default: object = None) -> object:
+            raise ZeroDivisionError(key)
+
+    with pytest.raises(CallError, match="unexpected error; see the function's log") as caught:
+        handler(Faulty(), Context())
+
+    assert caught.value.__suppress_context__
+    assert "ZeroDivisionError" in caplog.text

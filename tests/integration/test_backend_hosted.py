@@ -80,7 +80,8 @@ def hosted(tmp_path: Path, endpoint: str) -> Iterator[httpx.Client]:
     program = tmp_path / "birds.py"
     program.write_text(PROGRAM, encoding="utf-8")
     live = ProjectState(1, live="birds v1")  # with a model that the service deployed
-    (tmp_path / "projects.json").write_text(json.dumps([asdict(live)]), encoding="utf-8")
+    content = {"format": 1, "projects": [asdict(live)]}
+    (tmp_path / "projects.json").write_text(json.dumps(content), encoding="utf-8")
     away = "http://127.0.0.1:9"
     env = {
         "PATH": "",

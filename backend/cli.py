@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 
 from backend.cli_destroy import add_destroy
+from backend.cli_doctor import add_doctor
 from backend.cli_provision import add_provision
-from backend.cli_setup import Commands, add_connect, add_setup
+from backend.cli_setup import Commands, add_connect, add_setup, project_id
 from backend.config import Settings
 from backend.errors import BackendError, SettingsError
-from backend.events import find_project_id
 from backend.status import show_status
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     add_connect(commands)
     _add_status(commands)
     add_provision(commands)
+    add_doctor(commands)
     add_destroy(commands)
     return parser
 
@@ -53,16 +54,9 @@ def _add_status(commands: Commands) -> None:
     which = "All projects are shown that have this ML backend connected."
     status = commands.add_parser("status", help=about, description=f"{about[0].upper() + about[1:]}. {which}")
     status.set_defaults(command=_status)
-    status.add_argument("--project", type=_project_id, metavar="ID", help="only this one, connected or not")
+    status.add_argument("--project", type=project_id, metavar="ID", help="only this one, connected or not")
     status.add_argument("--watch", action="store_true", help="go on, and tell every change until Ctrl-C")
     status.add_argument("--every", type=_interval, metavar="SECONDS", help="from look to look (POLL_SECONDS, 2 to 30)")
-
-
-def _project_id(text: str) -> int:
-    project = find_project_id(text)
-    if project is None:
-        raise argparse.ArgumentTypeError(f"wanted a project's id, as in its address in Label Studio, got {text!r}")
-    return project
 
 
 def _interval(text: str) -> float:

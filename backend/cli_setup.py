@@ -10,6 +10,7 @@ from backend.aws import Aws
 from backend.config import Settings, s3_endpoint
 from backend.console import Console
 from backend.errors import BackendError
+from backend.events import find_project_id
 from backend.inputs import (
     backend_url,
     http_url,
@@ -197,3 +198,11 @@ def farewell(public: str, project: int, tasks: int, settings: Settings) -> str:
         f"\nProject: {public}/projects/{project}/data\n"
         f"Next: {first}press Label All Tasks and draw; at {count} annotated images the training starts by itself"
     )
+
+
+def project_id(text: str) -> int:
+    """A project's id as people give it."""
+    project = find_project_id(text)
+    if project is None:
+        raise argparse.ArgumentTypeError(f"wanted a project's id, as in its address in Label Studio, got {text!r}")
+    return project

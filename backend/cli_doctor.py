@@ -4,7 +4,8 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from backend.account import Account
 from backend.aws import Aws
@@ -20,7 +21,7 @@ from backend.findings import Finding, State, ok, wrong
 from backend.inspection import Inspection
 from backend.label_studio_wiring import StudioWiring
 from backend.probe import ask
-from backend.provision import stack_name
+from backend.provision import settings_to_come, stack_name
 from backend.stacks import Stacks
 
 
@@ -43,35 +44,68 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _findings(options: argparse.Namespace) -> Iterator[Finding]:
     try:
-        settings = Settings.from_env(os.environ, writes=False)
-        clients, cloud = Clients.connect(), Aws(settings)
+        clients = Clients.connect()
+        deployed = Deployed.find(os.environ, clients)
+        settings = Settings.from_env({**deployed.values, **_given(os.environ)}, writes=False)
+        cloud = Aws(settings)
     except SettingsError as error:
         yield from (wrong("settings", problem) for problem in error.problems)
         return
-    yield ok("settings", "all can be used")
-    stacks = Stacks(clients.cloudformation)
+    told = f"; {', '.join(deployed.used)}: not set here, but known by the stack" if deployed.used else ""
+    yield ok("settings", f"all can be used{told}")
     yield from AwsDoctor(
         settings=settings,
         account=Account(settings.sagemaker_pipeline, clients),
         details=Inspection(clients),
-        stacks=stacks,
+        stacks=Stacks(clients.cloudformation),
         pipelines=CommittedPipeline(options, cloud),
     ).findings()
     with contextlib.closing(StudioWiring(settings.label_studio_url, settings.label_studio_api_key)) as studio:
         yield from StudioDoctor(
-            settings=settings,
-            studio=studio,
-            cloud=cloud,
-            probe=ask,
-            trigger=_trigger(stacks, settings),
-            only=options.project,
+            settings=settings, studio=studio, cloud=cloud, probe=ask, trigger=deployed.trigger, only=options.project
         ).findings()
 
 
-def _trigger(stacks: Stacks, settings: Settings) -> str:
-    """The Lambda function's address; '' where there is none, or nobody may say."""
+def _given(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if value.strip()}
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What the deployment's stacks tell: *values* of settings, of which *used* are not set here, and the *trigger*."""
+
+    values: Mapping[str, str]
+    used: tuple[str, ...]
+    trigger: str
+
+    @classmethod
+    def find(cls, env: Mapping[str, str], clients: Clients) -> "Deployed":
+        """By the name in the environment; nothing where there are no stacks, or nobody may look at them."""
+        settings = settings_to_come({"LABEL_STUDIO_URL": "http://any", "LABEL_STUDIO_API_KEY": "any", **_named(env)})
+        core, trigger = (_outputs(clients, stack_name(settings, layer)) for layer in ("core", "trigger"))
+        values = {"S3_BUCKET": core.get("BucketName", ""), "SAGEMAKER_ROLE_ARN": core.get("SageMakerRoleArn", "")}
+        if not env.get("BASIC_AUTH_USER") and "SecretArn" in core:
+            values |= _password(Account(settings.sagemaker_pipeline, clients), core["SecretArn"])
+        known = _given(values)
+        used = tuple(name for name in known if not env.get(name))
+        return cls(known, used, trigger.get("WebhookUrl", ""))
+
+
+def _named(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in _given(env).items() if name == "SAGEMAKER_PIPELINE"}
+
+
+def _outputs(clients: Clients, name: str) -> Mapping[str, str]:
     try:
-        stack = stacks.find(stack_name(settings, "trigger"))
+        stack = Stacks(clients.cloudformation).find(name)
     except BackendError:
-        return ""
-    return stack.outputs.get("WebhookUrl", "") if stack else ""
+        return {}
+    return stack.outputs if stack else {}
+
+
+def _password(account: Account, secret: str) -> dict[str, str]:
+    try:
+        values = account.secret(secret)
+    except BackendError:
+        return {}
+    return {name: values.get(name, "") for name in ("BASIC_AUTH_USER", "BASIC_AUTH_PASS")}

@@ -175,7 +175,8 @@ def _plan(options: argparse.Namespace, provision: Provision) -> Iterator[str]:
         yield f"  {stack_name(settings, 'trigger'):<44} Lambda function, API with a password, event rules"
     elif trigger is not None:
         yield f"  {trigger.name:<44} is deleted: a backend takes Label Studio's webhook"
-    yield f"  {settings.label_studio_url:<44} project {options.title!r}, its storages, webhook, ML backend"
+    wired = ", webhook, ML backend" if options.backend_url else ", webhook" if options.trigger == "lambda" else ""
+    yield f"  {settings.label_studio_url:<44} project {options.title!r}, its storages{wired}"
     yield ""
     yield from cost_lines(
         Use(

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from backend.account import Identity, PutPipeline
 from backend.config import Settings
-from backend.errors import AwsAccessError
+from backend.errors import AwsError
 from backend.findings import Check, Finding, State, examined, ok, unknown, wrong
 from backend.provision import Parts, stack_name
 from backend.stacks import Stack
@@ -64,7 +64,7 @@ class AwsDoctor:
             ("role", self.role),
             ("quota", self.quotas),
         )
-        identity = list(examined("credentials", self.credentials))
+        identity = list(self.credentials())
         yield from identity
         if all(each.state is State.OK for each in identity):
             for name, check in checks:
@@ -74,8 +74,8 @@ class AwsDoctor:
         """Who asks, and where."""
         try:
             identity = self.account.identity()
-        except AwsAccessError as error:
-            yield wrong("credentials", f"{error}; AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        except AwsError as error:
+            yield wrong("credentials", f"{error}; see AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_REGION")
             return
         yield ok("credentials", f"{identity.arn}, region {self.account.region}")
         given = self.settings.sagemaker_role_arn.split(":")[4]

@@ -163,7 +163,14 @@ class ProjectDoctor:
             elif fault := hook_fault(hook, self.settings):
                 yield wrong(name, f"{hook.url}: {fault}")
             else:
-                yield ok(name, f"{hook.url}, with the password" if self.settings.basic_auth else hook.url)
+                yield self._heard(name, hook)
+
+    def _heard(self, name: str, hook: Hook) -> Finding:
+        if self.settings.basic_auth:
+            return ok(name, f"{hook.url}, with the password")
+        if self.trigger:
+            return unknown(name, f"{hook.url}: whether with the password, which is not known here")
+        return ok(name, f"{hook.url}, without a password: the backend is to be reached by Label Studio alone")
 
     def endpoint(self) -> Iterator[Finding]:
         """Whether the project's model is served."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from backend.errors import AwsAccessError, BackendError
+from backend.errors import AwsAccessError, AwsAwayError, BackendError
 
 
 class State(Enum):
@@ -46,10 +46,10 @@ def unknown(name: str, text: str) -> Finding:
 
 
 def examined(name: str, check: Check) -> Iterator[Finding]:
-    """What *check* finds; what it may not look at cannot be checked, any other error is what is wrong with *name*."""
+    """What *check* finds; what AWS does not let it look at cannot be checked, other errors are what is wrong."""
     try:
         yield from check()
-    except AwsAccessError as error:
+    except (AwsAccessError, AwsAwayError) as error:
         yield unknown(name, str(error))
     except BackendError as error:
         yield wrong(name, str(error))

@@ -67,6 +67,7 @@ CMD ["python", "-m", "sagemaker_local", "--data", "/data", "--host", "0.0.0.0", 
 FROM base AS service
 COPY --from=backend-packages /venv /venv
 COPY gunicorn.conf.py ./
+COPY infra ./infra
 COPY pipeline ./pipeline
 COPY backend ./backend
 ENV BIND_ADDRESS=0.0.0.0 \

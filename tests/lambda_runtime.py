@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend.lambda_package import HANDLER, build_package
 from tests.fakes import aws_event
+from tests.infra.recorder import aws_calls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -220,7 +221,9 @@ class Function:
         """Start an instance; each has a disk of its own."""
         disk = self.task.parent / f"disk{len(self._instances)}"
         disk.mkdir()
-        command = [*self.python(), "-m", "awslambdaric", HANDLER]
+        # Where calls of AWS are recorded, so are this one's, which starts without what records the others.
+        start = str(aws_calls.__file__) if aws_calls.FILE in self.environment else "-m"
+        command = [*self.python(), start, "awslambdaric", HANDLER]
         with self.log_path.open("ab") as log:
             process = subprocess.Popen(
                 command,

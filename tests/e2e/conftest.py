@@ -20,6 +20,7 @@ from demo.projects import Subject, open_project
 from demo.services import BUCKET, PIPELINE, ROLE_ARN, S3_PREFIX, BackendSettings, Plan, isolated_environment
 from demo.stack import Stack, require_programs
 from demo.state import ROOT, Folder, load_state
+from tests.infra.recorder import aws_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from demo.process import Child
 
 SHORT_TRAINING = ("MaxTrainingSeconds=6",)
+CALLS = "aws_calls.jsonl"  # what every program that is started asks of AWS, for test_what_aws_was_asked.py
 
 
 def publish(plan: Plan) -> None:
@@ -58,7 +60,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = Folder(tmp_path_factory.mktemp("e2e"))
     folder.make()
     state = load_state(folder, PREFERRED)
-    stack = Stack(Plan(folder, state, isolated_environment(os.environ)), Display(stream=io.StringIO()))
+    environment = {**isolated_environment(os.environ), **aws_calls.environment(folder.path / CALLS)}
+    stack = Stack(Plan(folder, state, environment), Display(stream=io.StringIO()))
     try:
         label_studio = stack.start(services.label_studio(stack.plan))
         stack.wait(stack.start(services.seaweedfs(stack.plan)))

@@ -93,6 +93,7 @@ _PUT = _object("s3:PutObject")
 TABLE: Mapping[tuple[str, str], Needs] = {
     ("s3", "HeadBucket"): _list,
     ("s3", "CreateBucket"): _bucket("s3:CreateBucket"),
+    ("s3", "ListObjects"): _list,
     ("s3", "ListObjectsV2"): _list,
     ("s3", "GetObject"): _object("s3:GetObject"),
     ("s3", "HeadObject"): _object("s3:GetObject"),

@@ -14,6 +14,7 @@ from tests.infra.calls import TABLE, Call, needed, read_calls
 from tests.infra.driven import everything
 from tests.infra.policies import Verdict, evaluate, unused
 from tests.infra.recorder import aws_calls
+from tests.infra.report import Told, judge, lines
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("s3", "sagemaker", "sagemaker-runtime", "lambda", "secretsmanager")
@@ -124,15 +125,14 @@ except BotoCoreError:
 """
 
 
-def run(program: str, **env: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(aws_calls.__file__).parent), **env}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
+def run(program: str, env: dict[str, str]) -> None:
+    subprocess.run([sys.executable, "-c", program], env={**os.environ, **env}, check=True, timeout=60)
 
 
 def test_a_program_is_recorded_by_two_variables_and_no_secret_or_content_of_it(tmp_path: Path):
     path = tmp_path / "calls.jsonl"
 
-    run(PROGRAM, AWS_CALLS_FILE=str(path))
+    run(PROGRAM, aws_calls.environment(path))
 
     (call,) = read_calls(path)
     assert (call.service, call.operation) == ("s3", "PutObject")
@@ -140,5 +140,32 @@ def test_a_program_is_recorded_by_two_variables_and_no_secret_or_content_of_it(t
     assert "what-is-in-it" not in str(call.parameters)
 
 
-def test_a_program_that_is_not_to_be_recorded_does_not_even_load_botocore():
-    run("import sys; sys.exit('botocore' in sys.modules)")
+def test_a_program_that_is_not_to_be_recorded_does_not_even_load_botocore(tmp_path: Path):
+    run("import sys; sys.exit('botocore' in sys.modules)", {**aws_calls.environment(tmp_path), aws_calls.FILE: ""})
+
+
+def recorded(program: str, service: str, operation: str, **names: str) -> Call:
+    return Call(service, operation, names, program)
+
+
+def test_a_recorded_call_is_judged_by_the_policy_of_the_program_that_made_it():
+    found, role = stacks.deployed(), "arn:aws:iam::123456789012:role/demo"
+    bucket = found.outputs["BucketName"]
+    calls = [
+        recorded("-m gunicorn -c conf.py", "s3", "GetObject", Bucket=bucket, Key="photos/a.jpg"),
+        recorded("-m gunicorn -c conf.py", "s3", "GetObject", Bucket=bucket, Key="photos/a.jpg"),
+        recorded("-m backend setup", "sagemaker", "UpdatePipeline", PipelineName="birds", RoleArn=role),
+        recorded("-m backend setup", "s3", "CreateBucket", Bucket=bucket),
+        recorded("-m sagemaker_local --data", "s3", "GetObject", Bucket=bucket, Key="annotations/17"),
+        recorded("/venv/bin/label-studio start", "s3", "PutObject", Bucket="other", Key="annotations/17"),
+        recorded("-m backend provision --yes", "cloudformation", "CreateStack"),
+        recorded("-m demo run", "s3", "DeleteObject", Bucket=bucket, Key="images/a.jpg"),
+    ]
+
+    judged = judge(calls, found, Told(role, buckets=("other",)))
+
+    assert judged["backend"].allowed == {"s3:GetObject": 1, "sagemaker:UpdatePipeline": 1, "iam:PassRole": 1}
+    assert judged["backend"].refused == judged["storage"].refused == []
+    assert judged["sagemaker"].refused == [f"s3:GetObject on arn:aws:s3:::{bucket}/annotations/17"]
+    assert judged["storage"].unused[0].sid == "ListFolders"
+    assert "backend: 3 different requests allowed, 0 refused" in lines(judged)

@@ -82,6 +82,13 @@ def test_core_with_everything_that_can_be_asked_for(core: dict[str, str]):
     assert all(query.endswith(" WHERE EndpointName = 'all-p3'") for query in queries)
 
 
+def test_the_dashboard_shows_this_deployments_trainings(core: dict[str, str]):
+    body = json.loads(boto3.client("cloudwatch").get_dashboard(DashboardName="birds-eu-central-1")["DashboardBody"])
+    shown = [metric for widget in body["widgets"] for metric in widget["properties"]["metrics"]]
+    assert ["AWS/Sagemaker/ModelBuildingPipeline", "ExecutionStarted", "PipelineName", "birds"] in shown
+    assert all(widget["properties"]["region"] == account.REGION for widget in body["widgets"])
+
+
 def test_the_same_again_is_no_update_and_changes_nothing(core: dict[str, str]):
     wanted = {"Name": "birds", "PipelineDefinitionKey": DEFINITION}
     account.update("birds-core", "core", **wanted)

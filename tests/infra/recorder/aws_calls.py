@@ -3,12 +3,14 @@
     {"program": "-m backend status", "service": "sagemaker", "operation": "DescribePipeline", "parameters": {...}}
 
 For programs that a test starts: with this folder on PYTHONPATH and AWS_CALLS_FILE set, every Python that finds
-botocore writes itself down (sitecustomize.py sees to it), whoever made its clients. It needs nothing of the repository.
+botocore writes itself down (sitecustomize.py sees to it), whoever made its clients. One without site-packages is
+started as ``python -S aws_calls.py MODULE ARGUMENTS``. It needs nothing of the repository.
 """
 
 import contextlib
 import json
 import os
+import runpy
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,6 +28,11 @@ NAMES = frozenset(
     }
 )
 Handler = Callable[..., None]
+
+
+def environment(path: Path) -> dict[str, str]:
+    """The variables with which a program that is started writes itself down to *path*."""
+    return {FILE: str(path), "PYTHONPATH": str(Path(__file__).parent)}
 
 
 def install() -> None:
@@ -64,3 +71,9 @@ def _program() -> str:
     """What was started: a module or a program. Not what follows ``-c``, which is a whole program."""
     words = sys.orig_argv[1:5]
     return " ".join(words[: words.index("-c")] if "-c" in words else words)[:200]
+
+
+if __name__ == "__main__":
+    install()
+    sys.argv = sys.argv[1:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

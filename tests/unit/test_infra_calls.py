@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,11 @@ TRANSFERS = {
         *("CompleteMultipartUpload", "AbortMultipartUpload"),
     )
 }
-# Modules that speak to AWS as the backend; those that do so as whoever deploys it, with a policy of their own.
+# Modules that speak to AWS as the backend; those that do so as the person who deploys it; those that know boto3, or its
+# errors, and call nothing on the backend's behalf.
 ADAPTERS = ("backend/aws.py", "backend/aws_functions.py", "pipeline/publish.py")
+OF_A_PERSON = ("backend/account.py", "backend/aws_clients.py", "backend/inspection.py", "backend/stacks.py")
+WITHOUT_CALLS = ("backend/aws_errors.py", "pipeline/__main__.py", "pipeline/checker.py", "pipeline/definition.py")
 # `setup --create-bucket` is for a bucket that no stack made; where one did, nobody but the stack may.
 NOT_GRANTED = {("s3", "CreateBucket")}
 
@@ -66,6 +70,17 @@ def test_the_code_is_read_rightly():
         "CreatePipeline",
         "UpdatePipeline",
     }
+
+
+def test_every_module_that_knows_boto3_is_told_apart_by_whose_rights_it_has():
+    """A new one has to be put into one of the three lists: the backend's are held against its policy."""
+    paths = [path for folder in ("backend", "pipeline") for path in (ROOT / folder).glob("*.py")]
+    found = {
+        str(path.relative_to(ROOT))
+        for path in paths
+        if re.search(r"^(import|from) (boto3|botocore)\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert found - {*ADAPTERS, *OF_A_PERSON, *WITHOUT_CALLS} == set()
 
 
 def test_every_operation_that_the_code_can_ask_for_has_an_entry_in_the_table():

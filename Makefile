@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LABEL_STUDIO := .venv-label-studio
+CHECKOV := .venv-checkov
 ANNOTATE ?= 1
 IMAGES ?=
 LABELS ?=
@@ -22,6 +23,7 @@ drop_if_incomplete = $(shell test -x $(1)/bin/python && $(1)/bin/python -m demo.
 ifneq ($(filter-out help clean env lock reinstall,$(MAKECMDGOALS)),)
 $(call drop_if_incomplete,$(VENV),$(VENV)/.demo $(VENV)/.dev)
 $(call drop_if_incomplete,$(LABEL_STUDIO),$(LABEL_STUDIO)/.done)
+$(call drop_if_incomplete,$(CHECKOV),$(CHECKOV)/.done)
 endif
 
 # An environment that works, in which pip takes no package for installed of which a file is missing.
@@ -49,11 +51,17 @@ $(LABEL_STUDIO)/.done: requirements-label-studio.txt
 	@$(LABEL_STUDIO)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-label-studio.txt
 	@$(LABEL_STUDIO)/bin/python -m demo.installed list > $@
 
+$(CHECKOV)/.done: requirements-checkov.txt
+	@echo "install: checkov into $(CHECKOV), since it wants a boto3 of its own (a minute the first time)"
+	$(call environment,$(CHECKOV))
+	@$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-checkov.txt
+	@$(CHECKOV)/bin/python -m demo.installed list > $@
+
 install: $(VENV)/.dev $(LABEL_STUDIO)/.done  ## Install everything into virtual environments in this folder; again to repair them
 	@echo "install: complete"
 
 reinstall:  ## Remove the virtual environments and install everything anew
-	rm -rf $(VENV) $(LABEL_STUDIO)
+	rm -rf $(VENV) $(LABEL_STUDIO) $(CHECKOV)
 	@$(MAKE) --no-print-directory install
 
 env:  ## Write .env for docker compose, with secrets of its own; leaves one that is there
@@ -70,13 +78,14 @@ test: $(VENV)/.dev $(LABEL_STUDIO)/.done  ## Run the tests
 
 check: lint test  ## What CI checks: code, types, imports, the pipeline's definition, tests
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev $(CHECKOV)/.done
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/cfn-lint infra/*.yaml
+	@$(CHECKOV)/bin/checkov --directory infra --framework cloudformation --compact --quiet --skip-download
 	@$(BIN)/python -m pipeline check
 
 definition: $(VENV)/.dev  ## Render pipeline/definition.json from pipeline/definition.py
@@ -88,6 +97,7 @@ lock:  ## Resolve pyproject.toml anew into requirements*.txt (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header -c requirements-dev.txt pyproject.toml -o requirements.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header -c requirements-dev.txt --group segmenter -o requirements-segmenter.txt
 	echo 'label-studio==1.23.2' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header - -o requirements-label-studio.txt
+	echo 'checkov==3.3.30' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header - -o requirements-checkov.txt
 
 format: $(VENV)/.dev  ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet .

@@ -24,7 +24,7 @@ _PROGRAMS: Sequence[tuple[str, str]] = (
     (r"-m (gunicorn|pipeline|backend (?!provision|destroy|doctor))\b", "backend"),
     (r"\bawslambdaric\b", "function"),
     (r"-m sagemaker_local\b", "sagemaker"),
-    (r"label-studio", "storage"),
+    (r"bin/label-studio start\b", "storage"),
 )
 # Nobody deployed this bucket but the person who runs `setup --create-bucket`.
 _OF_A_PERSON = {("s3", "CreateBucket")}

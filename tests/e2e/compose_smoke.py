@@ -2,6 +2,17 @@
 
 Needs Docker with its compose plugin, the rights to kill a container's process, and no package: it may run anywhere.
 ENV_FILE names the file with the values if that is not `.env`. Exits non-zero at the first thing that is not so.
+
+compose.account.yml beside this file stands for an account of AWS; with this in .env all of it runs against that:
+    COMPOSE_FILE=docker-compose.yml:compose.aws.yml:compose.aws-profile.yml:tests/e2e/compose.account.yml
+    AWS_PROFILE=annotators
+    AWS_CONFIG_DIR=./tests/e2e/aws-profile
+    AWS_REGION=us-east-1
+    S3_BUCKET=birds
+    SAGEMAKER_ROLE_ARN=arn:aws:iam::123456789012:role/emulated
+    POLL_SECONDS=5
+    TRAINING_COOLDOWN_SECONDS=30
+    MAX_TRAINING_SECONDS=120
 """
 
 from __future__ import annotations
@@ -25,7 +36,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 TITLE = os.environ.get("PROJECT_TITLE", "Bird parts")
-LONG_LIVED = ("backend", "sagemaker", "s3", "status", "label-studio")
 ANNOTATED = 16
 COUNT_OBJECTS = """
 import boto3, os
@@ -239,10 +249,20 @@ def is_well(container: str) -> bool:
     return found in (["running"], ["running", "healthy"])
 
 
+def configured() -> dict[str, dict[str, Any]]:
+    """The services as compose reads them from its files and the environment."""
+    found: dict[str, dict[str, Any]] = json.loads(compose("config", "--format", "json"))["services"]
+    return found
+
+
 def services() -> dict[str, dict[str, str]]:
     """The environment of each service."""
-    found = json.loads(compose("config", "--format", "json"))["services"]
-    return {name: body.get("environment", {}) for name, body in found.items()}
+    return {name: body.get("environment", {}) for name, body in configured().items()}
+
+
+def long_lived() -> list[str]:
+    """The services that come back by themselves."""
+    return [name for name, body in configured().items() if body.get("restart") == "unless-stopped"]
 
 
 def secrets() -> dict[str, str]:
@@ -252,7 +272,8 @@ def secrets() -> dict[str, str]:
         "LABEL_STUDIO_PASSWORD": label_studio["LABEL_STUDIO_PASSWORD"],
         "LABEL_STUDIO_API_KEY": label_studio["LABEL_STUDIO_USER_TOKEN"],
         "BASIC_AUTH_PASS": backend["BASIC_AUTH_PASS"],
-        "LOCAL_S3_SECRET_KEY": backend["AWS_SECRET_ACCESS_KEY"],
+        # With a profile: the password for its credentials instead.
+        "LOCAL_S3_SECRET_KEY": backend["AWS_SECRET_ACCESS_KEY"] or backend["AWS_CONTAINER_AUTHORIZATION_TOKEN"],
     }
 
 
@@ -272,7 +293,7 @@ def main() -> int:
         ("a task without prediction gets one when opened", check_prediction),
         ("no secret in the logs of the first start", check_secrets),
         ("everything is there after `down` and `up`", check_restart),
-        *((f"{name} is killed and comes back", partial(check_kill, service=name)) for name in LONG_LIVED),
+        *((f"{name} is killed and comes back", partial(check_kill, service=name)) for name in long_lived()),
         ("no secret in the logs since", check_secrets),
     ]
     for what, check in checks:

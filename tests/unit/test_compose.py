@@ -14,12 +14,16 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from botocore.utils import ContainerMetadataFetcher
 from check_jsonschema.builtin_schemas import get_builtin_schema  # type: ignore[import-untyped]
 
 from backend.config import Settings
+from backend.credentials import ROUTE
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("docker-compose.yml", "compose.aws.yml")
+PROFILE = "compose.aws-profile.yml"
+ACCOUNT = "tests/e2e/compose.account.yml"
 LOCAL = ("s3", "sagemaker")
 ONE_SHOT = ("setup", "demo")
 
@@ -61,7 +65,7 @@ def examples() -> dict[str, str]:
     return dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, PROFILE, ACCOUNT])
 def test_a_compose_file_follows_the_compose_specification(name: str) -> None:
     content = load(name)
     for gone in [service for service, body in content["services"].items() if body is None]:
@@ -153,7 +157,7 @@ def test_every_setting_can_be_set_from_the_env_file() -> None:
     assert settable - set(services()["backend"]["environment"]) == set()
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, PROFILE])
 def test_a_variable_is_required_or_has_a_default(name: str) -> None:
     assert [variable for variable, ways in variables(name).items() if "" in ways] == []
 
@@ -184,6 +188,29 @@ def test_with_aws_nothing_local_is_left() -> None:
         assert all(aws[name]["environment"].get(key, "kept") is None for key in local), name
         needed = (aws[name].get("depends_on") or body.get("depends_on", {})).keys()
         assert not needed & set(LOCAL), name
+
+
+def test_with_a_profile_everything_that_asks_aws_asks_the_container_that_reads_the_folder() -> None:
+    with_profile = load(PROFILE)["services"]
+    asking = [name for name, body in services().items() if name not in LOCAL and "AWS_REGION" in body["environment"]]
+    asking.append("label-studio")  # for its storages
+
+    for name in asking:
+        body = with_profile[name]
+        assert body["environment"]["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] == ROUTE, name
+        assert body["depends_on"] == {"credentials": {"condition": "service_healthy"}}, name
+        assert set(body["networks"]) == {"default", "credentials"}, name
+        keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+        assert [body["environment"][key] for key in keys] == ["", "", ""], name
+
+
+def test_the_credentials_are_where_sdks_look_for_them_and_the_folder_is_read_there_alone() -> None:
+    content = load(PROFILE)
+
+    address = content["services"]["credentials"]["networks"]["credentials"]["ipv4_address"]
+    assert address == ContainerMetadataFetcher.IP_ADDRESS
+    assert content["networks"]["credentials"]["internal"], "not a way out"
+    assert [name for name, body in content["services"].items() if "volumes" in body] == ["credentials"]
 
 
 def make_env(folder: Path) -> str:

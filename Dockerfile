@@ -7,12 +7,12 @@
 
 # ---- the backend's packages: locked ------------------------------------------------------------------------------
 FROM python:3.11-slim-bookworm AS backend-packages
-COPY requirements.txt /
+COPY requirements.txt requirements-label-studio-ml.txt /
 # What the SDK names among its needs and the part of it that the backend uses never imports: 300 MB less.
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=wheels,target=/wheels \
     python -m venv /venv \
     && /venv/bin/pip install --disable-pip-version-check --find-links /wheels -r requirements.txt \
-    && /venv/bin/pip install --disable-pip-version-check --no-deps label-studio-ml==1.0.9 \
+    && /venv/bin/pip install --disable-pip-version-check --no-deps -r requirements-label-studio-ml.txt \
     && /venv/bin/pip uninstall --quiet --yes opencv-python-headless pandas datamodel-code-generator faker nltk setuptools \
     && /venv/bin/pip uninstall --quiet --yes pip
 

@@ -32,12 +32,12 @@ define environment
 @$(1)/bin/python -m demo.installed forget
 endef
 
-$(VENV)/.demo: requirements-local.txt requirements-torch.txt
+$(VENV)/.demo: requirements-local.txt requirements-torch.txt requirements-label-studio-ml.txt
 	@echo "install: the backend and local SageMaker into $(VENV) (a few minutes the first time)"
 	$(call environment,$(VENV))
 	@$(PIP_INSTALL) -r requirements-torch.txt
 	@$(PIP_INSTALL) -r requirements-local.txt
-	@$(PIP_INSTALL) --no-deps label-studio-ml==1.0.9
+	@$(PIP_INSTALL) --no-deps -r requirements-label-studio-ml.txt
 	@$(BIN)/python -m demo.installed list > $@
 
 $(VENV)/.dev: $(VENV)/.demo requirements-dev.txt
@@ -84,6 +84,7 @@ lint: $(VENV)/.dev $(CHECKOV)/.done
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/hadolint Dockerfile
+	@sh docker/check.sh
 	@$(BIN)/cfn-lint infra/*.yaml
 	@$(CHECKOV)/bin/checkov --directory infra --framework cloudformation --compact --quiet --skip-download
 	@$(BIN)/python -m pipeline check
@@ -97,6 +98,7 @@ lock:  ## Resolve pyproject.toml anew into requirements*.txt (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header -c requirements-dev.txt pyproject.toml -o requirements.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header -c requirements-dev.txt --group segmenter -o requirements-segmenter.txt
 	echo 'label-studio==1.23.2' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header - -o requirements-label-studio.txt
+	echo 'label-studio-ml==1.0.9' | uv pip compile --quiet --no-deps --generate-hashes --no-header - -o requirements-label-studio-ml.txt
 	echo 'checkov==3.3.30' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header - -o requirements-checkov.txt
 
 format: $(VENV)/.dev  ## Format the code

@@ -5,7 +5,8 @@ calls regularly, and when an execution or a model package has changed its state;
 
 Environment: ``S3_BUCKET`` and ``SAGEMAKER_ROLE_ARN``; ``MODEL_DIR``, below ``/tmp``, where alone a function can write;
 where they differ from the defaults ``S3_PREFIX``, ``ANNOTATIONS_PREFIX``, ``SAGEMAKER_PIPELINE``, ``MODEL_NAME``,
-``SAGEMAKER_INSTANCE_TYPE``, ``LOG_LEVEL`` and the settings of training. Nothing of Label Studio's.
+``SAGEMAKER_INSTANCE_TYPE``, ``DEPLOY_ENDPOINTS``, ``LOG_LEVEL`` and the settings of training. Nothing of Label
+Studio's.
 """
 
 import functools

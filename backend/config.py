@@ -31,6 +31,7 @@ class Settings:
     sagemaker_role_arn: str
     s3_prefix: str = "label-studio"
     annotations_prefix: str = "annotations"
+    deploy_endpoints: bool = False  # by the trigger in Lambda; the service always does
     sagemaker_pipeline: str = "label-studio-segmentation"
     sagemaker_instance_type: str = "ml.m5.large"
     model_name: str = "segmentation"
@@ -202,7 +203,12 @@ def _read_target_storage(read: _Reader) -> dict[str, object]:
         read.problems.append(
             "ANNOTATIONS_PREFIX: wanted the folder of Label Studio's target storage, got the whole bucket"
         )
-    return {"label_studio_url": "", "label_studio_api_key": "", "annotations_prefix": prefix}
+    return {
+        "label_studio_url": "",
+        "label_studio_api_key": "",
+        "annotations_prefix": prefix,
+        "deploy_endpoints": read.choice("DEPLOY_ENDPOINTS", ("FALSE", "TRUE")) == "TRUE",
+    }
 
 
 def _read_services(read: _Reader) -> dict[str, object]:

@@ -36,7 +36,9 @@ class Use:
 
     trigger: str
     training_instance: str
+    spot: bool = False
     endpoint_instance: str
+    endpoint: bool = True  # whether there is one, once there is a model
 
 
 def cost_lines(use: Use) -> Iterator[str]:
@@ -46,8 +48,9 @@ def cost_lines(use: Use) -> Iterator[str]:
     yield f"  {'as it stands':<22} ${standing:.2f} a month: secret and alarms; S3 $0.023 a GB and month"
     if use.trigger == "lambda":
         yield f"  {'trigger':<22} under $1 a month: Lambda and API by the call"
-    yield f"  {'each training':<22} {_training(use.training_instance)}"
-    yield f"  {'endpoint, by project':<22} {_endpoint(use.endpoint_instance)}"
+    yield f"  {'each training':<22} {'at most ' if use.spot else ''}{_training(use.training_instance)}"
+    none = "none until a backend is connected (or --endpoint), then "
+    yield f"  {'endpoint, by project':<22} {'' if use.endpoint else none}{_endpoint(use.endpoint_instance)}"
 
 
 def _training(instance: str) -> str:

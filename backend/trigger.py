@@ -1,4 +1,4 @@
-"""The trigger without a service: trains and deploys as the service does, whenever somebody calls.
+"""The trigger without a service: trains as the service does, whenever somebody calls, and deploys if that is wanted.
 
 A webhook is answered at once, since Label Studio waits for a second and the annotator with it. What takes time is done
 behind, in an asynchronous call that the function makes to itself: Lambda stops a function as soon as it has answered,
@@ -7,11 +7,13 @@ token, and deploying takes the step that is next.
 
 Annotations are read from Label Studio's target storage, and Label Studio itself is never called: so no model is named
 there, and no predictions are stored. Only images that lie in the bucket are trained on.
+
+An endpoint costs all day long, and nothing of this calls it: so there is none unless ``DEPLOY_ENDPOINTS`` says so.
 """
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,6 +85,7 @@ class Trigger:
         self._functions = functions
         self._behind = behind
         self._policy = Policy.of(settings)
+        self._deploys = settings.deploy_endpoints
 
     def hear(self, body: Mapping[str, object], *, function: str) -> dict[str, object]:
         """Answer a webhook's *body*; *function* is the ARN by which this very function is called.
@@ -119,19 +122,26 @@ class Trigger:
             raise BackendError(f"project {request.project}: the training that was asked for could not be started yet")
 
     def look_after(self, project: int | None = None) -> None:
-        """Start what is to be tried again, and take the next step of deploying; for all projects if none is named.
+        """Start what is to be tried again, and take the next step of deploying, if there is to be an endpoint.
+
+        For all projects if none is named.
 
         Raises:
             BackendError: it cannot be found out which there are, or something unexpected happened.
         """
-        rounds = self._behind().rounds
         went_well = [
             safely(f"{what} of project {each}", work, each)
             for each in (self.projects() if project is None else [project])
-            for what, work in (("training", rounds.train), ("deployment", rounds.deploy))
+            for what, work in self._work()
         ]
         if not all(went_well):
             raise BackendError("something failed unexpectedly, as the log tells; the next look tries it again")
+
+    def _work(self) -> Iterator[tuple[str, Callable[[int], object]]]:
+        rounds = self._behind().rounds
+        yield "training", rounds.train
+        if self._deploys:
+            yield "deployment", rounds.deploy
 
     def _remember(self, told: ToldProject) -> None:
         """Without it a later look will lack the labeling interface; this one has it."""

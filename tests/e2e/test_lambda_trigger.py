@@ -54,6 +54,7 @@ def function(stack: Stack, service: LambdaService, tmp_path: Path) -> Iterator[F
         "SAGEMAKER_ROLE_ARN": ROLE_ARN,
         "START_TRAINING_EACH_N_UPDATES": str(TRAIN_AT),
         "MINIMUM_MIOU": "0",
+        "DEPLOY_ENDPOINTS": "true",
     }
     made = Function(tmp_path, service, environment)
     for _ in range(2):

@@ -24,7 +24,10 @@ IMAGE = f"{account.ACCOUNT}.dkr.ecr.{account.REGION}.amazonaws.com/team/backend"
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """All three stacks: what core.yaml gives out, and the policies by whom they are for."""
+    """All three stacks: what core.yaml gives out, and the policies by whom they are for.
+
+    *function* trains and deploys, *trainer* is the same function where it is to deploy nothing.
+    """
 
     place: Place
     outputs: Mapping[str, str]
@@ -32,6 +35,7 @@ class Deployed:
     sagemaker: list[Document]
     storage: list[Document]
     function: list[Document]
+    trainer: list[Document]
     authorizer: list[Document]
     container_start: list[Document]
 
@@ -62,6 +66,9 @@ def deployed(
         outputs = account.create(f"{name}-core", "core", **core)
         fill_bucket(outputs["BucketName"])
         account.create(f"{name}-trigger", "trigger", CodeKey=CODE, **from_core(outputs))
+        trainer = _of_role(f"{name}-trigger", "FunctionRole")
+        boto3.client("cloudformation").delete_stack(StackName=f"{name}-trigger")
+        account.create(f"{name}-trigger", "trigger", CodeKey=CODE, DeployEndpoints="true", **from_core(outputs))
         account.create(
             f"{name}-container",
             "container",
@@ -76,6 +83,7 @@ def deployed(
             storage=[_managed(outputs["LabelStudioStoragePolicyArn"])],
             sagemaker=_of_role(f"{name}-core", "SageMakerRole"),
             function=_of_role(f"{name}-trigger", "FunctionRole"),
+            trainer=trainer,
             authorizer=_of_role(f"{name}-trigger", "AuthorizerRole"),
             container_start=_of_role(f"{name}-container", "ExecutionRole"),
         )

@@ -1,8 +1,9 @@
 """Makes the adapters to AWS do everything that they can, without AWS: whatever they ask for is in ``Clients.calls``."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 from backend.aws import Aws, Execution, ModelPackage
 from backend.aws_functions import Functions
@@ -10,7 +11,7 @@ from backend.config import Settings
 from backend.errors import AwsError
 from pipeline.publish import Target, publish
 from pipeline.rendering import committed_definition
-from tests.infra.answering import NOW, Clients, Failure
+from tests.infra.answering import NOW, Answer, Clients, Failure
 from tests.infra.calls import Call
 from tests.infra.deployed import Deployed
 
@@ -27,6 +28,30 @@ def everything(stacks: Deployed, folder: Path) -> list[Call]:
     return [*calls, *clients.calls]
 
 
+def training(stacks: Deployed, folder: Path) -> tuple[list[Call], set[str]]:
+    """All that the Lambda function asks for which deploys nothing; and the adapter's methods that it does so by."""
+    clients, function = Clients(_answers(stacks), region=stacks.place.region, fails=_broken_uploads), "birds-trigger"
+    settings = _settings(stacks, folder)
+    aws = Watched(_aws_on(clients, settings))
+    for step in _training(cast("Aws", aws), settings, _execution(stacks), _package(stacks)):
+        with contextlib.suppress(AwsError):
+            step()
+    Functions(clients.client("lambda")).call_later(stacks.place.function(function), {})
+    return clients.calls, aws.asked
+
+
+class Watched:
+    """An adapter of which it is remembered what was called."""
+
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
+        self.asked: set[str] = set()
+
+    def __getattr__(self, name: str) -> object:
+        self.asked.add(name)
+        return getattr(self._aws, name)
+
+
 def _settings(stacks: Deployed, folder: Path) -> Settings:
     return Settings(
         label_studio_url="http://labelstudio.example.com",
@@ -39,69 +64,94 @@ def _settings(stacks: Deployed, folder: Path) -> Settings:
 
 
 def _aws(stacks: Deployed, folder: Path) -> list[Call]:
-    settings = _settings(stacks, folder)
-    project = stacks.place.sagemaker("model-package", f"{settings.project_name(PROJECT)}/2")
-    execution = stacks.place.sagemaker("pipeline", f"{settings.sagemaker_pipeline}/execution/e")
-    answers = {"ListModelPackages": {"ModelPackageSummaryList": [_registered(project)]}}
-    clients = Clients(answers, region=stacks.place.region, fails=_broken_uploads)
-    aws = Aws(
-        settings,
-        s3=clients.client("s3"),
-        sagemaker=clients.client("sagemaker"),
-        runtime=clients.client("sagemaker-runtime"),
+    settings, clients = (
+        _settings(stacks, folder),
+        Clients(_answers(stacks), region=stacks.place.region, fails=_broken_uploads),
     )
-    for step in _steps(aws, settings, Execution(execution, "Failed", 16, 0, NOW), project):
+    aws, execution, package = _aws_on(clients, settings), _execution(stacks), _package(stacks)
+    for step in [*_training(aws, settings, execution, package), *_more(aws, settings, execution, package)]:
         with contextlib.suppress(AwsError):
             step()
     return clients.calls
 
 
-def _registered(arn: str) -> dict[str, object]:
-    return {"ModelPackageArn": arn, "ModelPackageVersion": 2, "ModelApprovalStatus": "Approved"}
+def _aws_on(clients: Clients, settings: Settings) -> Aws:
+    return Aws(
+        settings,
+        s3=clients.client("s3"),
+        sagemaker=clients.client("sagemaker"),
+        runtime=clients.client("sagemaker-runtime"),
+    )
+
+
+def _execution(stacks: Deployed) -> Execution:
+    arn = stacks.place.sagemaker("pipeline", f"{stacks.outputs['PipelineName']}/execution/e")
+    return Execution(arn, "Failed", 16, 0, NOW)
+
+
+def _package(stacks: Deployed) -> ModelPackage:
+    name, bucket = stacks.outputs["PipelineName"], stacks.outputs["BucketName"]
+    arn = stacks.place.sagemaker("model-package", f"{name}-p{PROJECT}/2")
+    return ModelPackage(arn, 2, f"s3://{bucket}/label-studio/projects/{PROJECT}/datasets/d/", "pipelines-e-Train-x")
+
+
+def _answers(stacks: Deployed) -> dict[str, Answer]:
+    found = {
+        "ModelPackageArn": _package(stacks).arn,
+        "ModelPackageVersion": 2,
+        "ModelApprovalStatus": "Approved",
+    }
+    return {"ListModelPackages": {"ModelPackageSummaryList": [found]}}
 
 
 def _broken_uploads(call: Call) -> str:
     return "InternalError" if call.operation == "UploadPart" and "broken" in call.parameters["Key"] else ""
 
 
-def _steps(aws: Aws, settings: Settings, execution: Execution, arn: str) -> list[Callable[[], object]]:
+def _training(
+    aws: Aws, settings: Settings, execution: Execution, package: ModelPackage
+) -> Iterator[Callable[[], object]]:
+    """What counting annotations and starting a training comes to."""
     bucket, folder = settings.s3_bucket, settings.key("projects", str(PROJECT))
-    dataset = f"{folder}/datasets/d"
-    package = ModelPackage(arn, 2, f"s3://{bucket}/{dataset}/", "pipelines-e-Train-x")
-    return [
-        aws.check_bucket,
-        aws.has_bucket,
-        lambda: aws.get_object(bucket, "images/a.jpg"),
-        lambda: aws.get_object(bucket, "annotations/17"),
-        lambda: aws.get_json(f"s3://{bucket}/{dataset}/dataset.json"),
-        lambda: aws.has_object("images/a.jpg"),
-        lambda: aws.has_object(f"{folder}/images/digest"),
-        lambda: aws.has_objects("images/"),
-        lambda: aws.object_sizes("images/"),
-        lambda: aws.etags("annotations/"),
-        lambda: aws.folders(f"{settings.key('projects')}/"),
-        lambda: aws.put_object("images/", b""),
-        lambda: aws.put_object("images/a.jpg", LARGE, content_type="image/jpeg"),
-        lambda: aws.put_object("images/broken.jpg", LARGE),
-        lambda: aws.put_object(f"{dataset}/tasks.jsonl", b""),
-        lambda: aws.put_object(f"{folder}/images/broken", LARGE),
-        aws.pipeline_arn,
-        lambda: aws.executions(PROJECT),
-        lambda: aws.execution_failure(execution),
-        lambda: aws.steps(execution),
-        lambda: aws.start_execution(project=PROJECT, annotations=16, attempt=0, token="t" * 64, parameters={}),
-        lambda: aws.ensure_package_group(PROJECT),
-        lambda: aws.newest_approved(PROJECT),
-        lambda: aws.newest_packages(PROJECT, 3),
-        lambda: aws.model_data(arn),
-        lambda: aws.reject_package(arn, "it cannot be served"),
-        lambda: aws.validation_miou(package),
-        lambda: aws.endpoint(PROJECT),
-        lambda: aws.deploy(PROJECT, package, update=False),
-        lambda: aws.deploy(PROJECT, package, update=True),
-        lambda: aws.delete_endpoint(PROJECT),
-        lambda: aws.invoke(PROJECT, b"jpeg", "image/png"),
-    ]
+    yield lambda: aws.folders(f"{settings.key('projects')}/")
+    yield lambda: aws.etags("annotations/")
+    yield lambda: aws.get_object(bucket, "annotations/17")
+    yield lambda: aws.get_object(bucket, f"{folder}/interface.xml")
+    yield lambda: aws.has_object("images/a.jpg")
+    yield lambda: aws.put_object(f"{folder}/datasets/d/tasks.jsonl", LARGE)
+    yield lambda: aws.put_object(f"{folder}/datasets/broken/tasks.jsonl", LARGE)
+    yield lambda: aws.executions(PROJECT)
+    yield lambda: aws.execution_failure(execution)
+    yield lambda: aws.ensure_package_group(PROJECT)
+    yield lambda: aws.newest_approved(PROJECT)
+    yield lambda: aws.validation_miou(package)
+    yield lambda: aws.start_execution(project=PROJECT, annotations=16, attempt=0, token="t" * 64, parameters={})
+
+
+def _more(aws: Aws, settings: Settings, execution: Execution, package: ModelPackage) -> Iterator[Callable[[], object]]:
+    """What else a backend and its commands do."""
+    bucket, folder = settings.s3_bucket, settings.key("projects", str(PROJECT))
+    yield aws.check_bucket
+    yield aws.has_bucket
+    yield lambda: aws.get_object(bucket, "images/a.jpg")
+    yield lambda: aws.get_json(f"{package.dataset}dataset.json")
+    yield lambda: aws.has_object(f"{folder}/images/digest")
+    yield lambda: aws.has_objects("images/")
+    yield lambda: aws.object_sizes("images/")
+    yield lambda: aws.put_object("images/", b"")
+    yield lambda: aws.put_object("images/a.jpg", LARGE, content_type="image/jpeg")
+    yield lambda: aws.put_object("images/broken.jpg", LARGE)
+    yield lambda: aws.put_object(f"{folder}/images/broken", LARGE)
+    yield aws.pipeline_arn
+    yield lambda: aws.steps(execution)
+    yield lambda: aws.newest_packages(PROJECT, 3)
+    yield lambda: aws.model_data(package.arn)
+    yield lambda: aws.reject_package(package.arn, "it cannot be served")
+    yield lambda: aws.endpoint(PROJECT)
+    yield lambda: aws.deploy(PROJECT, package, update=False)
+    yield lambda: aws.deploy(PROJECT, package, update=True)
+    yield lambda: aws.delete_endpoint(PROJECT)
+    yield lambda: aws.invoke(PROJECT, b"jpeg", "image/png")
 
 
 def _publishing(stacks: Deployed, *, exists: bool = True) -> list[Call]:

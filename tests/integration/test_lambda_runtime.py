@@ -51,6 +51,7 @@ def new_function(
             "SAGEMAKER_ROLE_ARN": ROLE,
             "START_TRAINING_EACH_N_UPDATES": str(TRAIN_AT),
             "MINIMUM_MIOU": "0.1",
+            "DEPLOY_ENDPOINTS": "true",
             **changes,
         }
         made.append(Function(tmp_path / f"function{len(made)}", service, environment))

@@ -79,9 +79,9 @@ def functions() -> FakeFunctions:
     return FakeFunctions()
 
 
-def instance(folder: Path, cloud: Bucket, functions: FakeFunctions) -> Trigger:
+def instance(folder: Path, cloud: Bucket, functions: FakeFunctions, **changes: object) -> Trigger:
     """One of the function's instances; each has a disk of its own."""
-    settings, states = fakes.settings(folder), StateFile(folder / "projects.json")
+    settings, states = fakes.settings(folder, **changes), StateFile(folder / "projects.json")
     annotations = S3Annotations(settings, store=cloud)
     images = BucketImages(settings, store=cloud, copy=no_copy)
     trainer = Trainer(settings, cloud=cloud, source=annotations, images=images)
@@ -209,7 +209,33 @@ def test_what_failed_is_tried_again_after_the_cool_down_by_a_look(tmp_path: Path
     assert started(cloud) == ["p3-n16-0", "p3-n16-1"]
 
 
-def test_an_approved_package_is_deployed_and_no_label_studio_told(trigger: Trigger, cloud: Bucket):
+def test_nothing_is_deployed_that_nobody_asked_for_and_no_endpoint_touched(trigger: Trigger, cloud: Bucket):
+    """An endpoint costs all day long; one that is there is a backend's, which looks after it."""
+    cloud.packages = [ModelPackage("arn:package/1", 1, "", "job")]
+    trigger.look_after(3)
+    cloud.packages, cloud.served = [], Endpoint("Failed", 1)
+    trigger.look_after(3)
+
+    assert (cloud.deployed, trigger.get(3).live) == ([], "")
+    assert cloud.served is not None
+
+
+def test_a_training_is_measured_by_the_newest_model_though_it_is_not_deployed(
+    trigger: Trigger, cloud: Bucket, functions: FakeFunctions
+):
+    cloud.packages = [ModelPackage("arn:package/1", 1, "", "job")]
+    cloud.miou = 0.8
+    cloud.annotate(*range(1, 17))
+    trigger.hear(webhook(16), function=FUNCTION)
+    run(trigger, functions)
+
+    assert float(cloud.parameters[0]["ApproveMIoU"]) == pytest.approx(0.78)
+
+
+def test_an_approved_package_is_deployed_if_that_is_wanted_and_no_label_studio_told(
+    tmp_path: Path, cloud: Bucket, functions: FakeFunctions
+):
+    trigger = instance(tmp_path, cloud, functions, deploy_endpoints=True)
     cloud.packages = [ModelPackage("arn:package/1", 1, "", "job")]
 
     trigger.look_after(3)
@@ -328,7 +354,7 @@ def test_lambda_that_does_not_take_the_call_is_told_to_the_caller(trigger: Trigg
 
 
 def test_a_fault_in_one_project_does_not_keep_the_others_waiting_and_is_no_success(tmp_path: Path, cloud: Bucket):
-    settings, states = fakes.settings(tmp_path), StateFile(tmp_path / "projects.json")
+    settings, states = fakes.settings(tmp_path, deploy_endpoints=True), StateFile(tmp_path / "projects.json")
     cloud.objects |= {("birds", f"ls/projects/{project}/x"): b"" for project in (3, 5)}
     trainer, deployer = FakeTrainer([ZeroDivisionError()]), FakeDeployer()
     rounds = Rounds(trainer=trainer, deployer=deployer, states=states)

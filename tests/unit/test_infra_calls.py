@@ -10,9 +10,12 @@ from pathlib import Path
 import boto3
 import pytest
 
+from backend.bucket_images import PresentObjects
+from backend.s3_annotations import ObjectStore
+from backend.trainer import TrainingCloud
 from tests.infra import deployed as stacks
 from tests.infra.calls import TABLE, Call, needed, read_calls
-from tests.infra.driven import everything
+from tests.infra.driven import everything, training
 from tests.infra.policies import Verdict, evaluate, unused
 from tests.infra.recorder import aws_calls
 from tests.infra.report import Told, judge, lines
@@ -30,9 +33,14 @@ TRANSFERS = {
 # errors, and call nothing on the backend's behalf.
 ADAPTERS = ("backend/aws.py", "backend/aws_functions.py", "pipeline/publish.py")
 OF_A_PERSON = ("backend/account.py", "backend/aws_clients.py", "backend/inspection.py", "backend/stacks.py")
-WITHOUT_CALLS = ("backend/aws_errors.py", "pipeline/__main__.py", "pipeline/checker.py", "pipeline/definition.py")
+WITHOUT_CALLS = (
+    *("backend/aws_errors.py", "backend/credentials.py"),
+    *("pipeline/__main__.py", "pipeline/checker.py", "pipeline/definition.py"),
+)
 # `setup --create-bucket` is for a bucket that no stack made; where one did, nobody but the stack may.
 NOT_GRANTED = {("s3", "CreateBucket")}
+# What those who count annotations and start trainings want of AWS; the function that deploys nothing has no others.
+ASKED_BY_TRAINING = (TrainingCloud, ObjectStore, PresentObjects)
 
 
 def operations_of(path: str) -> set[tuple[str, str]]:
@@ -115,6 +123,22 @@ def test_the_backend_may_do_nothing_that_it_does_not_do(calls: list[Call]):
     found = stacks.deployed()
     requests = [request for call in calls for request in needed(call, found.place)]
     assert unused(found.backend, requests) == []
+
+
+def test_the_function_that_deploys_nothing_may_do_what_training_needs_and_nothing_else(tmp_path: Path):
+    found = stacks.deployed()
+    calls, asked = training(found, tmp_path)
+    requests = [request for call in calls for request in needed(call, found.place)]
+
+    assert asked == {name for each in ASKED_BY_TRAINING for name in methods(each)}
+    assert [str(request) for request in requests if evaluate(found.trainer, request) is not Verdict.ALLOWED] == []
+    left = {grant.action for grant in unused(found.trainer, requests)} - {"any"}
+    assert left == {"logs:CreateLogStream", "logs:PutLogEvents"}  # which Lambda does by the function's role
+
+
+def methods(protocol: type) -> set[str]:
+    """The methods that a protocol asks for."""
+    return {name for each in protocol.__mro__ for name in vars(each) if not name.startswith("_")}
 
 
 def test_creating_a_bucket_is_left_to_the_stack():

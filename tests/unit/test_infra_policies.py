@@ -192,8 +192,27 @@ SAGEMAKER_MAY_NOT = {
 }
 
 
+# The Lambda function that deploys nothing, beside what a backend may not do either.
+TRAINER_MAY_NOT = {
+    "make an endpoint": call("sagemaker", "CreateEndpoint", EndpointName="birds-p3", EndpointConfigName="birds-p3-v1"),
+    "make a model": call("sagemaker", "CreateModel", ModelName="birds-p3-v1", ExecutionRoleArn="ROLE"),
+    "delete an endpoint of its own deployment": call("sagemaker", "DeleteEndpoint", EndpointName="birds-p3"),
+    "ask an endpoint": call("sagemaker-runtime", "InvokeEndpoint", EndpointName="birds-p3"),
+    "reject a model": call("sagemaker", "UpdateModelPackage", ModelPackageArn=arn("model-package/birds-p3/1")),
+    "change the pipeline": call("sagemaker", "UpdatePipeline", PipelineName="birds", RoleArn="ROLE"),
+    "overwrite an image": call("s3", "PutObject", Bucket="BUCKET", Key="images/a.jpg"),
+    "overwrite preprocess.py": call("s3", "PutObject", Bucket="BUCKET", Key="label-studio/code/d/preprocess.py"),
+}
+
+
 def forbidden() -> list[Any]:
-    tables = {"backend": BACKEND_MAY_NOT, "storage": STORAGE_MAY_NOT, "sagemaker": SAGEMAKER_MAY_NOT}
+    own = {name: each for name, each in BACKEND_MAY_NOT.items() if name != "call a function"}
+    tables = {
+        "backend": BACKEND_MAY_NOT,
+        "storage": STORAGE_MAY_NOT,
+        "sagemaker": SAGEMAKER_MAY_NOT,
+        "trainer": own | TRAINER_MAY_NOT,
+    }
     return [
         pytest.param(who, each, id=f"{who}: {what}") for who, table in tables.items() for what, each in table.items()
     ]
@@ -214,18 +233,18 @@ def test_the_function_may_call_itself_and_no_other():
     stacks = deployed()
     for function, verdict in (("birds-trigger", Verdict.ALLOWED), ("birds-authorizer", Verdict.NOT_ALLOWED)):
         (request,) = needed(call("lambda", "Invoke", FunctionName=function), stacks.place)
-        assert evaluate(stacks.function, request) is verdict
+        assert {evaluate(each, request) for each in (stacks.function, stacks.trainer)} == {verdict}
 
 
 def test_the_secret_is_for_the_authorizer_and_the_start_of_the_container_alone():
     stacks = deployed()
     (request,) = needed(call("secretsmanager", "GetSecretValue", SecretId=stacks.outputs["SecretArn"]), stacks.place)
-    everybody = ("backend", "sagemaker", "storage", "function", "authorizer", "container_start")
+    everybody = ("backend", "sagemaker", "storage", "function", "trainer", "authorizer", "container_start")
     readers = {who for who in everybody if evaluate(getattr(stacks, who), request) is Verdict.ALLOWED}
     assert readers == {"authorizer", "container_start"}
 
 
-@pytest.mark.parametrize("policy_of", ["backend", "storage", "sagemaker"])
+@pytest.mark.parametrize("policy_of", ["backend", "storage", "sagemaker", "trainer"])
 def test_managed_policies_fit_into_their_size_with_the_longest_names(policy_of: str):
     """IAM takes 6,144 characters, blanks not counted."""
     longest = deployed(bucket="b" * 63, name="n" * 40, prefix="p" * 60)

@@ -177,12 +177,38 @@ def test_the_container_may_pull_its_own_image_only(core: dict[str, str], image: 
     assert pull["Resource"] == f"arn:aws:ecr:eu-central-1:{account.ACCOUNT}:repository/team/backend"
 
 
-def test_whatever_serves_has_the_one_policy_of_the_backend(core: dict[str, str]):
+def attached(role: str) -> list[str]:
+    """The managed policies of a role."""
+    policies = boto3.client("iam").list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+    return [each["PolicyArn"] for each in policies]
+
+
+def test_the_function_deploys_nothing_unless_it_is_told_to_and_then_has_the_rights_and_the_events(core: dict[str, str]):
     account.create("birds-trigger", "trigger", CodeKey=CODE, **from_core(core))
+    plain = resources("birds-trigger")
+    assert attached(plain["FunctionRole"]) == [plain["TrainingPolicy"]]
+    assert variables()["DEPLOY_ENDPOINTS"] == "false"
+
+    boto3.client("cloudformation").delete_stack(StackName="birds-trigger")
+    account.create("birds-trigger", "trigger", CodeKey=CODE, DeployEndpoints="true", **from_core(core))
+
+    deploying = resources("birds-trigger")
+    assert variables()["DEPLOY_ENDPOINTS"] == "true"
+    assert deploying.keys() - plain.keys() == {"ModelPackageRule", "ModelPackagePermission"}
+    assert plain.keys() - deploying.keys() == {"TrainingPolicy"}
+
+
+def variables() -> dict[str, str]:
+    """The environment of the function."""
+    described: Any = boto3.client("lambda").get_function(FunctionName="birds-trigger")
+    found: dict[str, str] = described["Configuration"]["Environment"]["Variables"]
+    return found
+
+
+def test_whatever_serves_has_the_one_policy_of_the_backend(core: dict[str, str]):
+    account.create("birds-trigger", "trigger", CodeKey=CODE, DeployEndpoints="true", **from_core(core))
     account.create(
         "birds-container", "container", ImageUri=f"{IMAGE}:1", LabelStudioUrl="https://l.example", **from_core(core)
     )
-    iam = boto3.client("iam")
     for stack, role in (("birds-trigger", "FunctionRole"), ("birds-container", "TaskRole")):
-        attached = iam.list_attached_role_policies(RoleName=resources(stack)[role])["AttachedPolicies"]
-        assert [each["PolicyArn"] for each in attached] == [core["BackendPolicyArn"]]
+        assert attached(resources(stack)[role]) == [core["BackendPolicyArn"]]

@@ -23,13 +23,14 @@ from backend.label_studio_wiring import StudioWiring
 from backend.probe import ask
 from backend.provision import settings_to_come, stack_name
 from backend.stacks import Stacks
+from pipeline.algorithms import SEGMENTER, example_image
 
 
 def add_doctor(commands: Commands) -> None:
     """``doctor``."""
     about = "examine settings, AWS, Label Studio and the backend, and say what to do where something is wrong"
     parser = commands.add_parser("doctor", help=about, description=f"{about[0].upper() + about[1:]}.")
-    parser.set_defaults(command=_doctor, set=(), training_image="any", processing_image="any")
+    parser.set_defaults(command=_doctor)
     parser.add_argument("--project", type=project_id, metavar="ID", help="only this one, connected or not")
 
 
@@ -58,12 +59,18 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         account=Account(settings.sagemaker_pipeline, clients),
         details=Inspection(clients),
         stacks=Stacks(clients.cloudformation),
-        pipelines=CommittedPipeline(options, cloud),
+        pipelines=CommittedPipeline(_any_choice(cloud.region), cloud),
     ).findings()
     with contextlib.closing(StudioWiring(settings.label_studio_url, settings.label_studio_api_key)) as studio:
         yield from StudioDoctor(
             settings=settings, studio=studio, cloud=cloud, probe=ask, trigger=deployed.trigger, only=options.project
         ).findings()
+
+
+def _any_choice(region: str) -> argparse.Namespace:
+    """What a person may have chosen for the pipeline: that it differs there is no fault."""
+    image = example_image(region)
+    return argparse.Namespace(set=(), algorithm=SEGMENTER, image=image, spot=False, processing_image=image)
 
 
 def _given(env: Mapping[str, str]) -> dict[str, str]:

@@ -4,11 +4,11 @@ import argparse
 import contextlib
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from backend.account import Account
 from backend.aws import Aws
@@ -18,6 +18,7 @@ from backend.cli_setup import (
     add_pipeline,
     add_project,
     add_storages,
+    check,
     farewell,
     public_url,
     storages,
@@ -39,10 +40,10 @@ from backend.rollout import Rollout
 from backend.setup import Setup
 from backend.stacks import Stack, Stacks
 from backend.teardown import unhook
-from pipeline.publish import PublishError, artifacts, publish
+from pipeline.algorithms import repository_arn
+from pipeline.publish import Artifacts, publish
 from pipeline.rendering import committed_definition
-
-_ECR = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([a-z0-9._/-]+)")
+from pipeline.spot import without_spot
 
 
 def add_provision(commands: Commands) -> None:
@@ -67,6 +68,12 @@ def _add_deployment(group: argparse._ArgumentGroup) -> None:
         help="what takes Label Studio's webhook: a backend that you run, or a Lambda function made here (backend)",
     )
     group.add_argument("--backend-url", metavar="URL", help="that backend as Label Studio reaches it, to be connected")
+    group.add_argument(
+        "--endpoint",
+        action=argparse.BooleanOptionalAction,
+        help="the Lambda function serves models too, for who calls the endpoint without a backend; a backend makes "
+        "endpoints of its own (at first no, then as it was)",
+    )
     group.add_argument("--write-env", type=Path, metavar="FILE", help="write the backend's settings there, mode 600")
     group.add_argument("--allowed-ips", metavar="LIST", help="from where the Lambda function's address may be called")
     group.add_argument("--email", metavar="ADDRESS", help="who is told of trainings and failures")
@@ -85,14 +92,22 @@ class CommittedPipeline:
         """What it is made of.
 
         Raises:
-            BackendError: a parameter is wrong, or the region has no image.
+            BackendError: the algorithm, its image or a parameter is wrong, or the region has no image.
         """
-        try:
-            made = artifacts(target(self.options, settings, self.cloud.region), committed_definition())
-        except PublishError as error:
-            raise BackendError(str(error)) from error
+        made = self._made(settings)
         objects = {made.script_key: made.script, made.definition_key: made.definition.encode()}
         return Parts(objects=objects, definition=json.loads(made.definition), definition_key=made.definition_key)
+
+    def notes(self, settings: Settings) -> tuple[str, ...]:
+        """What to know of it."""
+        return self._made(settings).notes
+
+    def _made(self, settings: Settings) -> Artifacts:
+        return check(target(self.options, settings, self.cloud.region))
+
+    def plain(self, definition: Mapping[str, Any]) -> dict[str, Any]:
+        """A definition as it was before a person's choice of spot instances."""
+        return without_spot(definition)
 
     def publish(self, settings: Settings) -> None:
         """Put it there whatever is there."""
@@ -105,23 +120,25 @@ def _provision(options: argparse.Namespace) -> int:
     # What people gave is checked before anything is made.
     title, interface, public = project_title(options.title), wanted_interface(options), public_url(options, settings)
     address = backend_url(options.backend_url) if options.backend_url else ""
+    _check_endpoint(options)
     parameters = _core_parameters(options, settings, public)
     clients, cloud = Clients.connect(), Aws(settings)
+    pipelines = CommittedPipeline(options, cloud)
+    notes = pipelines.notes(settings)
     provision = Provision(
         settings=settings,
         bucket_name=os.environ.get("S3_BUCKET", "").strip(),
         account=Account(settings.sagemaker_pipeline, clients),
         rollout=Rollout(Stacks(clients.cloudformation), console),
-        pipelines=CommittedPipeline(options, cloud),
+        pipelines=pipelines,
         console=console,
         open_bucket=Aws,
         adopt=options.adopt,
     )
-    provision.pipelines.parts(settings)
     studio = StudioSetup(settings.label_studio_url, settings.label_studio_api_key)
     with contextlib.closing(studio):
         console.patiently(studio.whoami, seconds=options.wait)
-        if not _agreed(options, provision, console):
+        if not _agreed(options, provision, notes, console):
             return 1
         core, settings = provision.core(parameters)
         hook = _trigger(options, provision, core, settings)
@@ -139,12 +156,10 @@ def _provision(options: argparse.Namespace) -> int:
 
 def _core_parameters(options: argparse.Namespace, settings: Settings, public: str) -> dict[str, str]:
     """The parameters of core.yaml that a person gave, or that follow from what the person gave."""
-    image = _ECR.match(options.training_image)
     given = {
-        "ImagesPrefix": key_prefix(options.images_prefix, "--images-prefix", own=settings.s3_prefix).rstrip("/"),
-        "AnnotationsPrefix": _annotations(options, settings),
+        **_folders(options, settings),
         "LabelStudioOrigin": origin(public) if options.presign else "",
-        "ImageRepositoryArn": f"arn:aws:ecr:{image[2]}:{image[1]}:repository/{image[3]}" if image else "",
+        "ImageRepositoryArn": repository_arn(options.image),
     }
     if options.email is not None:
         given["NotificationEmail"] = options.email
@@ -153,12 +168,24 @@ def _core_parameters(options: argparse.Namespace, settings: Settings, public: st
     return given
 
 
-def _annotations(options: argparse.Namespace, settings: Settings) -> str:
-    return key_prefix(options.annotations_prefix, "--annotations-prefix", own=settings.s3_prefix).rstrip("/")
+def _check_endpoint(options: argparse.Namespace) -> None:
+    if options.endpoint is not None and options.trigger != "lambda":
+        given = "--endpoint" if options.endpoint else "--no-endpoint"
+        raise BackendError(
+            f"{given} is for the Lambda function: wanted --trigger lambda; a backend makes its endpoints"
+        )
 
 
-def _agreed(options: argparse.Namespace, provision: Provision, console: Console) -> bool:
-    for line in _plan(options, provision):
+def _folders(options: argparse.Namespace, settings: Settings) -> dict[str, str]:
+    own = settings.s3_prefix
+    return {
+        "ImagesPrefix": key_prefix(options.images_prefix, "--images-prefix", own=own).rstrip("/"),
+        "AnnotationsPrefix": key_prefix(options.annotations_prefix, "--annotations-prefix", own=own).rstrip("/"),
+    }
+
+
+def _agreed(options: argparse.Namespace, provision: Provision, notes: tuple[str, ...], console: Console) -> bool:
+    for line in (*_plan(options, provision), *notes):
         console.say(line)
     return agreed("\nGo on?", yes=options.yes, asked=sys.stdout, answers=sys.stdin)
 
@@ -175,6 +202,8 @@ def _plan(options: argparse.Namespace, provision: Provision) -> Iterator[str]:
         yield f"  {stack_name(settings, 'trigger'):<44} Lambda function, API with a password, event rules"
     elif trigger is not None:
         yield f"  {trigger.name:<44} is deleted: a backend takes Label Studio's webhook"
+    if options.endpoint is False and _deployed_until_now(trigger):
+        yield f"  {'endpoints':<44} those that are there stay and cost, until somebody deletes them"
     wired = ", webhook, ML backend" if options.backend_url else ", webhook" if options.trigger == "lambda" else ""
     yield f"  {settings.label_studio_url:<44} project {options.title!r}, its storages{wired}"
     yield ""
@@ -182,9 +211,22 @@ def _plan(options: argparse.Namespace, provision: Provision) -> Iterator[str]:
         Use(
             trigger=options.trigger,
             training_instance=_training_instance(options),
+            spot=options.spot,
             endpoint_instance=settings.sagemaker_instance_type,
+            endpoint=_has_endpoint(options, trigger),
         )
     )
+
+
+def _has_endpoint(options: argparse.Namespace, trigger: Stack | None) -> bool:
+    """Whether what is made here comes to an endpoint: by the backend, or by the Lambda function."""
+    if options.trigger == "backend" or options.backend_url:
+        return True
+    return _deployed_until_now(trigger) if options.endpoint is None else bool(options.endpoint)
+
+
+def _deployed_until_now(trigger: Stack | None) -> bool:
+    return trigger is not None and trigger.parameters.get("DeployEndpoints") == "true"
 
 
 def _training_instance(options: argparse.Namespace) -> str:
@@ -196,7 +238,9 @@ def _training_instance(options: argparse.Namespace) -> str:
 def _trigger(options: argparse.Namespace, provision: Provision, core: Stack, settings: Settings) -> str:
     """The address of the Lambda function; '' where a backend takes the webhook."""
     if options.trigger == "lambda":
-        parameters = {"AnnotationsPrefix": _annotations(options, settings)}
+        parameters = _folders(options, settings)
+        if options.endpoint is not None:
+            parameters["DeployEndpoints"] = "true" if options.endpoint else "false"
         if options.allowed_ips is not None:
             parameters["AllowedIps"] = options.allowed_ips
         return provision.trigger(core, settings, build_package(), parameters)

@@ -22,7 +22,7 @@ from backend.inputs import (
 )
 from backend.label_studio_setup import Storage, StudioSetup
 from backend.setup import Setup
-from pipeline.publish import Published, PublishError, Target, parse_override, publish
+from pipeline.publish import Artifacts, Published, PublishError, Target, artifacts, parse_override, publish
 from pipeline.rendering import committed_definition
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -90,7 +90,10 @@ def add_storages(group: argparse._ArgumentGroup) -> None:
 def add_pipeline(group: argparse._ArgumentGroup) -> None:
     """What differs from the committed pipeline."""
     group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter's default")
-    group.add_argument("--training-image", default="", metavar="IMAGE", help="instead of the built-in algorithm")
+    about = "what to train with: builtin, SageMaker's own, or segmenter, of which you give the image (builtin)"
+    group.add_argument("--algorithm", default="builtin", metavar="NAME", help=about)
+    group.add_argument("--image", default="", metavar="ADDRESS", help="segmenter's image in your ECR")
+    group.add_argument("--spot", action="store_true", help="train on spot instances, which cost less and may wait")
     group.add_argument("--processing-image", default="", metavar="IMAGE", help="instead of AWS's PyTorch image")
 
 
@@ -103,6 +106,7 @@ def _setup(options: argparse.Namespace) -> int:
     cloud = Aws(settings)
     images, annotations = storages(options, settings, cloud)
     pipeline = target(options, settings, cloud.region)
+    check(pipeline)
     studio = StudioSetup(settings.label_studio_url, settings.label_studio_api_key)
     with contextlib.closing(studio):
         setup = Setup(settings, cloud=cloud, studio=studio, console=console, patience=options.wait)
@@ -170,10 +174,24 @@ def target(options: argparse.Namespace, settings: Settings, region: str) -> Targ
         role_arn=settings.sagemaker_role_arn,
         region=region,
         pipeline=settings.sagemaker_pipeline,
-        training_image=options.training_image,
+        algorithm=options.algorithm,
+        image=options.image,
+        spot=options.spot,
         processing_image=options.processing_image,
         overrides=overrides,
     )
+
+
+def check(target: Target) -> Artifacts:
+    """What the pipeline is made of, if it can be made.
+
+    Raises:
+        BackendError: the algorithm, its image or a parameter is wrong, or the region has no image.
+    """
+    try:
+        return artifacts(target, committed_definition())
+    except PublishError as error:
+        raise BackendError(str(error)) from error
 
 
 def _publish(target: Target, cloud: Aws, console: Console, *, patience: float) -> None:
@@ -183,11 +201,10 @@ def _publish(target: Target, cloud: Aws, console: Console, *, patience: float) -
     def attempt() -> Published:
         return cloud.lend(lambda s3, sagemaker: publish(target, definition, s3=s3, sagemaker=sagemaker))
 
-    try:
-        done = console.patiently(attempt, seconds=patience)
-    except PublishError as error:
-        raise BackendError(str(error)) from error
+    done = console.patiently(attempt, seconds=patience)
     console.item("pipeline", f"{target.pipeline}: {'made' if done.created else 'found, published anew'}")
+    for note in done.notes:
+        console.item("pipeline", note)
 
 
 def farewell(public: str, project: int, tasks: int, settings: Settings) -> str:

@@ -41,6 +41,7 @@ class Pipelines(Protocol):
     """The pipeline as it is committed."""
 
     def parts(self, settings: Settings) -> Parts: ...
+    def plain(self, definition: Mapping[str, Any]) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,9 @@ class AwsDoctor:
             elif stack.moving:
                 yield unknown("stacks", f"{stack.name}: {stack.status}; look again when CloudFormation is done")
             else:
-                yield wrong("stacks", f"{stack.name}: {stack.status}; run `provision` again")
+                yield wrong(
+                    "stacks", f"{stack.name}: {stack.status}; run `provision` again, which mends it or says how"
+                )
 
     def bucket(self) -> Iterator[Finding]:
         """Whether the bucket is there, and in the region."""
@@ -132,7 +135,7 @@ class AwsDoctor:
             yield wrong("pipeline", f"there is no pipeline {name} in {self.account.region}: {again}")
             return
         wanted = self.pipelines.parts(self.settings).definition
-        if _shape(put.definition) != _shape(wanted):
+        if _shape(self.pipelines.plain(put.definition)) != _shape(wanted):
             yield wrong("pipeline", f"{name} is not the one of this version of the backend: {again}")
         elif _defaults(put.definition).get("CodeS3Uri") != _defaults(wanted).get("CodeS3Uri"):
             yield wrong("pipeline", f"{name} runs another preprocess.py than this version's: {again}")
@@ -155,15 +158,14 @@ class AwsDoctor:
     def quotas(self) -> Iterator[Finding]:
         """Whether the account may have the instances at all; a new account's quota of GPUs is 0."""
         put = self.account.pipeline()
-        training = _defaults(put.definition).get("TrainingInstanceType") if put else None
-        names = [f"{self.settings.sagemaker_instance_type} for endpoint usage"]
-        names += [f"{training} for training job usage"] if training else []
+        names = [f"{self.settings.sagemaker_instance_type} for endpoint usage", *(_jobs(put.definition) if put else ())]
         found = self.details.quotas(names)
         for name in names:
             if name not in found:
                 yield unknown("quota", f"{name}: AWS does not list it in {self.account.region}")
             elif found[name] < 1:
-                yield wrong("quota", f"{name} is 0: ask for 1 or more (Service Quotas > Amazon SageMaker)")
+                told = f"{name} is 0, so it would fail: ask for 1 or more (Service Quotas > Amazon SageMaker)"
+                yield wrong("quota", told)
             else:
                 yield ok("quota", f"{name}: {found[name]:g}")
 
@@ -174,6 +176,19 @@ def _parameters(definition: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _defaults(definition: Mapping[str, Any]) -> dict[str, Any]:
     return {str(each.get("Name")): each.get("DefaultValue") for each in _parameters(definition)}
+
+
+def _jobs(definition: Mapping[str, Any]) -> Iterator[str]:
+    """The quotas that an execution needs; instances that AWS has to spare count for themselves."""
+    kinds = {"TrainingInstanceType": "training job usage", "ProcessingInstanceType": "processing job usage"}
+    if any(each.get("Arguments", {}).get("EnableManagedSpotTraining") for each in _steps(definition)):
+        kinds["TrainingInstanceType"] = "spot training job usage"
+    defaults = _defaults(definition)
+    yield from (f"{defaults[name]} for {kind}" for name, kind in kinds.items() if defaults.get(name))
+
+
+def _steps(definition: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [each for each in definition.get("Steps", []) if isinstance(each, Mapping)]
 
 
 def _shape(definition: Mapping[str, Any]) -> dict[str, Any]:

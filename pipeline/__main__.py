@@ -6,6 +6,7 @@ import sys
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pipeline.algorithms import BUILT_IN
 from pipeline.checker import check_definition
 from pipeline.publish import PublishError, Target, parse_override, publish
 from pipeline.rendering import PATH, RenderError, committed_definition, rendered_definition
@@ -40,7 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     put.add_argument("--role-arn", required=True, help="the jobs' execution role")
     put.add_argument("--name", default="label-studio-segmentation", help="the pipeline's name")
     put.add_argument("--region", help="the region of the images (default: that of your AWS configuration)")
-    put.add_argument("--training-image", default="", help="instead of the built-in algorithm")
+    put.add_argument(
+        "--algorithm", default=BUILT_IN, metavar="NAME", help="builtin (SageMaker's own) or segmenter (builtin)"
+    )
+    put.add_argument("--image", default="", metavar="ADDRESS", help="segmenter's image in ECR")
+    put.add_argument("--spot", action="store_true", help="train on spot instances")
     put.add_argument("--processing-image", default="", help="instead of AWS's PyTorch image")
     put.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another default of a parameter")
     return parser
@@ -69,12 +74,19 @@ def _publish(options: argparse.Namespace) -> str:
         role_arn=options.role_arn,
         region=session.region_name,
         pipeline=options.name,
-        training_image=options.training_image,
+        algorithm=options.algorithm,
+        image=options.image,
+        spot=options.spot,
         processing_image=options.processing_image,
         overrides=dict(parse_override(each) for each in options.set),
     )
     done = publish(target, committed_definition(), s3=session.client("s3"), sagemaker=session.client("sagemaker"))
-    return f"{'created' if done.created else 'updated'} {done.arn}\nscript: {done.code_uri}preprocess.py"
+    lines = [
+        f"{'created' if done.created else 'updated'} {done.arn}",
+        f"script: {done.code_uri}preprocess.py",
+        *done.notes,
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

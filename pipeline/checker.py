@@ -142,7 +142,7 @@ def _property_fault(step: Mapping[str, Json], path: str) -> str:
         return "" if path.removeprefix("PropertyFiles.") in files else f"{step['Name']} has the property files {files}"
     if step["Type"] not in DESCRIBED:
         return f"a {step['Type']} step has no properties"
-    shape = _service().operation_model(DESCRIBED[step["Type"]]).output_shape
+    shape = service_model().operation_model(DESCRIBED[step["Type"]]).output_shape
     return _walk(shape, _parts(path), step)
 
 
@@ -177,12 +177,13 @@ def _outputs(step: Mapping[str, Json]) -> list[str]:
 
 
 @functools.cache
-def _service() -> Any:  # noqa: ANN401  # botocore has no types
+def service_model() -> Any:  # noqa: ANN401  # botocore has no types
+    """Botocore's own model of SageMaker."""
     return botocore.session.Session().get_service_model("sagemaker")
 
 
 def _request_faults(kind: str, arguments: Mapping[str, Json], definition: Definition) -> Iterator[str]:
-    shape = _service().operation_model(OPERATIONS[kind]).input_shape
+    shape = service_model().operation_model(OPERATIONS[kind]).input_shape
     faults: list[str] = []
     request = _fill(arguments, shape, definition, faults, kind)
     for name in NAMED_BY_SERVICE & set(shape.required_members):
@@ -191,6 +192,24 @@ def _request_faults(kind: str, arguments: Mapping[str, Json], definition: Defini
     report = ParamValidator().validate(request, shape)
     if report.has_errors():
         yield from report.generate_report().splitlines()
+    if kind == "Training":
+        yield from _spot_faults(arguments)
+
+
+def _spot_faults(arguments: Mapping[str, Json]) -> Iterator[str]:
+    """What SageMaker asks of managed spot training, and the service model does not know."""
+    limit = arguments.get("StoppingCondition", {})
+    runtime, wait = limit.get("MaxRuntimeInSeconds"), limit.get("MaxWaitTimeInSeconds")
+    spot = arguments.get("EnableManagedSpotTraining", False)
+    if wait is None:
+        if spot is not False:
+            yield "EnableManagedSpotTraining wants MaxWaitTimeInSeconds"
+    elif spot is not True:
+        yield "MaxWaitTimeInSeconds wants EnableManagedSpotTraining to be true"
+    elif not isinstance(wait, int) or not isinstance(runtime, int):
+        yield "MaxRuntimeInSeconds and MaxWaitTimeInSeconds must be numbers: an execution could set the first too long"
+    elif wait < runtime:
+        yield f"MaxWaitTimeInSeconds ({wait}) must be MaxRuntimeInSeconds ({runtime}) or more"
 
 
 def _fill(value: Json, shape: Shape, definition: Definition, faults: list[str], path: str) -> Json:

@@ -32,14 +32,10 @@ from sagemaker.mlops.workflow.retry import (
 )
 from sagemaker.mlops.workflow.steps import ConfigurableRetryStep, StepTypeEnum
 
+from pipeline.algorithms import INSTANCES, SEGMENTER
+
 WORK = "/opt/ml/processing"
 CHANNELS = ("train", "train_annotation", "validation", "validation_annotation")
-# What the built-in algorithm's documentation lists and can still be had; CPUs are for the segmenter.
-TRAINING_INSTANCES = [
-    *(f"ml.{family}.{size}xlarge" for family in ("g4dn", "g5") for size in ("", "2", "4", "8")),
-    "ml.p3.2xlarge",
-    *(f"ml.{family}.{size}xlarge" for family in ("m5", "c5") for size in ("", "2", "4")),
-]
 # Hyperparameters of the built-in algorithm that a user may want to set; its defaults, but for the first three.
 HYPERPARAMETERS = {
     "epochs": "30",
@@ -100,9 +96,10 @@ class RequestStep(ConfigurableRetryStep):  # type: ignore[misc]  # the SDK has n
 _RETRIES = (
     StepRetryPolicy([StepExceptionTypeEnum.SERVICE_FAULT, StepExceptionTypeEnum.THROTTLING], 2.0, 10, 5),
     SageMakerJobStepRetryPolicy([SageMakerJobExceptionTypeEnum.INTERNAL_ERROR], None, 2.0, 60, 2),
-    # A GPU may be short for hours, and a quota is freed when another job ends: ask every few minutes.
+    # A GPU may be short for hours. A quota is freed when another training ends, which takes minutes; one that is 0 is
+    # freed by nobody, so that is not to be waited for all day.
     SageMakerJobStepRetryPolicy([SageMakerJobExceptionTypeEnum.CAPACITY_ERROR], None, 1.5, 120, 10),
-    SageMakerJobStepRetryPolicy([SageMakerJobExceptionTypeEnum.RESOURCE_LIMIT], None, 1.5, 120, 10),
+    SageMakerJobStepRetryPolicy([SageMakerJobExceptionTypeEnum.RESOURCE_LIMIT], None, 1.5, 120, 6),
 )
 _DATASET = PropertyFile(name="Dataset", output_name="report", path="dataset.json")
 
@@ -113,7 +110,7 @@ def _parameters() -> dict[str, Parameter]:
     parameters: list[Parameter] = [ParameterString(name) for name in names]
     parameters += [
         ParameterString("ProcessingInstanceType", default_value="ml.m5.xlarge"),
-        ParameterString("TrainingInstanceType", default_value="ml.g4dn.xlarge", enum_values=TRAINING_INSTANCES),
+        ParameterString("TrainingInstanceType", default_value="ml.g4dn.xlarge", enum_values=[*INSTANCES[SEGMENTER]]),
         ParameterInteger("VolumeSizeInGB", default_value=50),
         ParameterInteger("MaxRuntimeInSeconds", default_value=6 * 3600),
         ParameterString("MaxImageSide", default_value="1024"),

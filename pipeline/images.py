@@ -86,17 +86,18 @@ def built_in_image(region: str) -> str:
     if region not in BUILT_IN_ACCOUNTS:
         raise ValueError(
             f"SageMaker's built-in semantic-segmentation is not offered in {region!r}; name another region, "
-            "or a training image of your own (--training-image)"
+            "or train with segmenter (--algorithm segmenter --image ADDRESS)"
         )
-    return f"{_registry(BUILT_IN_ACCOUNTS[region], region)}/semantic-segmentation:1"
+    return f"{registry(BUILT_IN_ACCOUNTS[region], region)}/semantic-segmentation:1"
 
 
 def processing_image(region: str) -> str:
     """The image that preprocess.py runs in."""
     account = DEEP_LEARNING_ACCOUNTS.get(region, DEEP_LEARNING_ACCOUNT)
-    return f"{_registry(account, region)}/pytorch-training:{PROCESSING_TAG}"
+    return f"{registry(account, region)}/pytorch-training:{PROCESSING_TAG}"
 
 
-def _registry(account: str, region: str) -> str:
+def registry(account: str, region: str) -> str:
+    """The host name of an account's ECR."""
     domain = next((suffix for prefix, suffix in _SUFFIXES.items() if region.startswith(prefix)), "amazonaws.com")
     return f"{account}.dkr.ecr.{region}.{domain}"

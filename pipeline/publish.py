@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from pipeline.images import built_in_image, processing_image
+from pipeline.algorithms import BUILT_IN, training_image
+from pipeline.images import processing_image
+from pipeline.parameters import check_settings
+from pipeline.spot import spot_note, with_spot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -27,7 +30,8 @@ class PublishError(Exception):
 class Target:
     """Where to put it, and what differs from the committed definition.
 
-    *overrides* are new defaults of parameters, by name. Images that are '' are those of the region.
+    *overrides* are new defaults of parameters, by name. *image* is that of an *algorithm* that is not AWS's; a
+    *processing_image* that is '' is that of the region. *spot*: training on spot instances.
     """
 
     bucket: str
@@ -35,18 +39,21 @@ class Target:
     region: str
     prefix: str = "label-studio"
     pipeline: str = "label-studio-segmentation"
-    training_image: str = ""
+    algorithm: str = BUILT_IN
+    image: str = ""
+    spot: bool = False
     processing_image: str = ""
     overrides: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was done: the pipeline's ARN, whether it is new, and where the script lies."""
+    """What was done: the pipeline's ARN, whether it is new, where the script lies, and what to know of it."""
 
     arn: str
     created: bool
     code_uri: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +67,26 @@ class Artifacts:
     definition_key: str
     script: bytes
     script_key: str
+    notes: tuple[str, ...] = ()
 
 
 def artifacts(target: Target, definition: Mapping[str, Any]) -> Artifacts:
     """The script, and *definition* with the defaults that *target* wants.
 
     Raises:
-        PublishError: a parameter is unknown, of the wrong type, or the region has no such image.
+        PublishError: the algorithm and its image do not go together, the region has no such image, or a parameter is
+            unknown or has a value that is not allowed.
     """
     script = SCRIPT.read_bytes()
     folder = _key(target, "code", hashlib.sha256(script).hexdigest())
-    text = json.dumps(fill_defaults(definition, _defaults(target, folder)))
+    filled = fill_defaults(definition, _defaults(target, folder))
+    text = json.dumps(with_spot(filled, target.algorithm) if target.spot else filled)
     return Artifacts(
         definition=text,
         definition_key=_key(target, "pipeline", f"{hashlib.sha256(text.encode()).hexdigest()}.json"),
         script=script,
         script_key=f"{folder}/{SCRIPT.name}",
+        notes=(spot_note(filled, target.algorithm),) if target.spot else (),
     )
 
 
@@ -89,7 +100,7 @@ def publish(
     """Upload preprocess.py under its digest, and create the pipeline or update the one that is there.
 
     Raises:
-        PublishError: a parameter is unknown, of the wrong type, or the region has no such image.
+        PublishError: as :func:`artifacts`.
         ClientError: AWS refuses.
     """
     made = artifacts(target, definition)
@@ -107,10 +118,10 @@ def publish(
         if not _is_absent(error):
             raise
     else:
-        return Published(arn, created=False, code_uri=uri)
+        return Published(arn, created=False, code_uri=uri, notes=made.notes)
     token = hashlib.sha256(json.dumps(request).encode()).hexdigest()
     arn = sagemaker.create_pipeline(**request, ClientRequestToken=token)["PipelineArn"]  # type: ignore[arg-type]
-    return Published(arn, created=True, code_uri=uri)
+    return Published(arn, created=True, code_uri=uri, notes=made.notes)
 
 
 def _is_absent(error: ClientError) -> bool:
@@ -122,9 +133,10 @@ def _is_absent(error: ClientError) -> bool:
 def _defaults(target: Target, folder: str) -> dict[str, str]:
     try:
         images = {
-            "TrainingImage": target.training_image or built_in_image(target.region),
+            "TrainingImage": training_image(target.algorithm, target.image, target.region),
             "ProcessingImage": target.processing_image or processing_image(target.region),
         }
+        check_settings(target.overrides, target.algorithm)
     except ValueError as error:
         raise PublishError(str(error)) from error
     root = f"s3://{target.bucket}/{target.prefix}" if target.prefix else f"s3://{target.bucket}"

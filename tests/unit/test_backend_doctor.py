@@ -91,6 +91,9 @@ class Account:
     def parts(self, settings: Settings) -> Parts:
         return Parts(objects={}, definition=DEFINITION, definition_key="")
 
+    def plain(self, definition: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {name: value for name, value in definition.items() if name != "spot"}
+
 
 def in_aws(folder: Path, account: Account) -> list[Finding]:
     settings = fakes.settings(folder, sagemaker_role_arn=ROLE)
@@ -104,6 +107,11 @@ def core(status: str) -> Stack:
 
 def test_an_account_in_order_has_nothing_wrong(tmp_path: Path):
     assert {each.state for each in in_aws(tmp_path, Account())} == {State.OK}
+
+
+def test_a_pipeline_that_was_put_there_with_spot_instances_is_the_committed_one(tmp_path: Path):
+    account = Account(put=PutPipeline({**DEFINITION, "spot": True}, ROLE))
+    assert {each.state for each in in_aws(tmp_path, account)} == {State.OK}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +130,7 @@ def test_an_account_in_order_has_nothing_wrong(tmp_path: Path):
         (Account(put=PutPipeline(DEFINITION, "arn:other")), "pipeline", "runs as arn:other"),
         (Account(trusted=None), "role", "there is no role"),
         (Account(trusted=False), "role", "does not trust sagemaker.amazonaws.com"),
-        (Account(quota={"ml.g4dn.xlarge for training job usage": 0.0}), "quota", "is 0: ask for 1 or more"),
+        (Account(quota={"ml.g4dn.xlarge for training job usage": 0.0}), "quota", "is 0, so it would fail: ask for 1 or more"),
     ],
 )
 def test_what_is_wrong_in_aws_is_told_with_what_to_do(tmp_path: Path, account: Account, name: str, told: str):

@@ -177,6 +177,14 @@ def test_what_aws_requires_is_explained_in_the_example() -> None:
         assert f"#{variable}=" in (ROOT / ".env.example").read_text()
 
 
+def test_with_aws_the_algorithm_and_its_image_can_be_chosen() -> None:
+    command = load("compose.aws.yml")["services"]["setup"]["command"]
+
+    assert {"--algorithm=${ALGORITHM:-builtin}", "--image=${ALGORITHM_IMAGE:-}"} <= set(command)
+    for variable in ("ALGORITHM", "ALGORITHM_IMAGE"):
+        assert f"\n#{variable}=" in (ROOT / ".env.example").read_text()
+
+
 def test_with_aws_nothing_local_is_left() -> None:
     aws = load("compose.aws.yml")["services"]
 

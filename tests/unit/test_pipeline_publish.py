@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from typing import Any
 
 import boto3
 import pytest
@@ -91,6 +92,25 @@ def test_a_wrong_override_is_refused_by_name(override: dict[str, str], message: 
         fill_defaults(committed_definition(), override)
 
 
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        pytest.param({"overrides": {"Epochs": "many"}}, "Epochs: wanted a whole number of 1 or more", id="value"),
+        pytest.param({"overrides": {"RoleArn": ROLE}}, "no parameter RoleArn to set", id="the account's"),
+        pytest.param({"algorithm": "segmenter"}, "wants --image", id="image"),
+        pytest.param({"region": "mx-central-1"}, "not offered in 'mx-central-1'", id="region"),
+    ],
+)
+def test_what_a_person_wants_is_checked_before_anything_is_put_there(target: dict[str, Any], message: str):
+    with pytest.raises(PublishError, match=message):
+        artifacts(replace(TARGET, **target), committed_definition())
+
+
+def test_on_spot_instances_a_note_says_what_that_means_and_else_there_is_none():
+    assert artifacts(TARGET, committed_definition()).notes == ()
+    assert "spot instances" in artifacts(replace(TARGET, spot=True), committed_definition()).notes[0]
+
+
 def test_an_override_is_a_name_and_a_value():
     assert parse_override("Epochs=5") == ("Epochs", "5")
     with pytest.raises(PublishError, match="wanted Name=Value"):
@@ -104,7 +124,7 @@ def test_every_region_of_the_algorithm_has_its_images(region: str):
 
 
 def test_a_region_without_the_algorithm_says_what_to_do():
-    with pytest.raises(ValueError, match="--training-image"):
+    with pytest.raises(ValueError, match="--algorithm segmenter"):
         built_in_image("mx-central-1")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from segmenter.errors import ConfigError
 
 logger = logging.getLogger(__name__)
+_LONGEST_SECONDS = 432_000  # five days
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,15 @@ class Hyperparameters:
 def parse(values: Mapping[str, str], env: Mapping[str, str]) -> Hyperparameters:
     """Check the job's hyperparameters; `SEGMENTER_MAX_SECONDS` in `env` stands in for a missing `max_seconds`.
 
+    There 0 is no limit of ours: the pipeline sets it unless told otherwise, and SageMaker ends jobs by itself.
     Unknown names are warned of and left out; all wrong values are named together.
 
     Raises:
         ConfigError: a value is out of its range, or `num_classes` is missing.
     """
     given = {name: _unquoted(value) for name, value in values.items()}
-    if env.get("SEGMENTER_MAX_SECONDS"):
-        given.setdefault("max_seconds", env["SEGMENTER_MAX_SECONDS"].strip())
+    if limit := env.get("SEGMENTER_MAX_SECONDS", "").strip():
+        given.setdefault("max_seconds", str(_LONGEST_SECONDS) if limit == "0" else limit)
     _warn_of_unknown(given)
     problems: list[str] = []
     parsed = {name: _parsed(name, given[name], problems=problems) for name in RULES if name in given}
@@ -132,7 +134,7 @@ RULES: dict[str, _Rule] = {
     "syncbn": _flag(),
     "network": _one_of("light"),
     "light_side": _whole(64, 1536),
-    "max_seconds": _number("a number from 1 to 432000 (five days)", lambda value: 1 <= value <= 432_000),
+    "max_seconds": _number("a number from 1 to 432000 (five days)", lambda value: 1 <= value <= _LONGEST_SECONDS),
     "seed": _whole(0, 2**31 - 1),
 }
 

@@ -87,6 +87,10 @@ def test_the_time_budget_may_come_from_the_environment_but_a_hyperparameter_wins
     assert config.parse({"num_classes": "5", "max_seconds": "20"}, env).max_seconds == 20
 
 
+def test_no_time_limit_in_the_environment_is_the_longest_there_is():
+    assert config.parse({"num_classes": "5"}, {"SEGMENTER_MAX_SECONDS": "0"}).max_seconds == 432_000
+
+
 def test_a_wrong_time_budget_in_the_environment_is_refused_too():
     with pytest.raises(ConfigError, match="max_seconds='soon'"):
         config.parse({"num_classes": "5"}, {"SEGMENTER_MAX_SECONDS": "soon"})

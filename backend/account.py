@@ -61,10 +61,10 @@ class Account:
 
     @translated
     def secret(self, arn: str) -> dict[str, str]:
-        """The values in the secret.
+        """The values in the secret; none where somebody has put something else there than a JSON object.
 
         Raises:
-            AwsError: it is not there, or is no JSON object.
+            AwsError: it is not there.
         """
         try:
             text = self._clients.secrets.get_secret_value(SecretId=arn)["SecretString"]
@@ -76,8 +76,8 @@ class Account:
                     "back for some days; after that delete the stack and make it anew (the bucket stays)"
                 ) from error
             raise
-        except ValueError as error:
-            raise AwsError(f"the secret {arn} is not readable JSON") from error
+        except (KeyError, ValueError):
+            return {}
         return {str(key): str(each) for key, each in value.items()} if isinstance(value, dict) else {}
 
     @translated

@@ -285,10 +285,22 @@ class Aws:
 
     # -- pipeline executions -------------------------------------------------------------------------------------
 
+    @contextlib.contextmanager
+    def _of_pipeline(self) -> Iterator[None]:
+        """What to do is told where there is no pipeline (any more)."""
+        try:
+            yield
+        except ClientError as error:
+            if not absent(error):
+                raise
+            where = f"{self._settings.sagemaker_pipeline} in {self.region}"
+            raise AwsError(f"there is no pipeline {where}: run `provision` or `setup`, which make it anew") from error
+
     @translated
     def pipeline_arn(self) -> str:
         """The pipeline's ARN; raises if there is no such pipeline."""
-        return self._sagemaker.describe_pipeline(PipelineName=self._settings.sagemaker_pipeline)["PipelineArn"]
+        with self._of_pipeline():
+            return self._sagemaker.describe_pipeline(PipelineName=self._settings.sagemaker_pipeline)["PipelineArn"]
 
     @translated
     def executions(self, project: int) -> list[Execution]:
@@ -298,10 +310,11 @@ class Aws:
         """
         executions = []
         yesterday = datetime.now(UTC) - timedelta(days=1)
-        for execution in self._executions(project):
-            executions.append(execution)
-            if execution.succeeded and execution.started < yesterday:
-                break
+        with self._of_pipeline():
+            for execution in self._executions(project):
+                executions.append(execution)
+                if execution.succeeded and execution.started < yesterday:
+                    break
         return executions
 
     def _executions(self, project: int) -> Iterator[Execution]:
@@ -356,12 +369,13 @@ class Aws:
         self, *, project: int, annotations: int, attempt: int, token: str, parameters: Mapping[str, str]
     ) -> str:
         """Start the pipeline; the same *token* never starts it twice. Returns the execution's ARN."""
-        return self._sagemaker.start_pipeline_execution(
-            PipelineName=self._settings.sagemaker_pipeline,
-            PipelineExecutionDisplayName=execution_name(project, annotations, attempt),
-            PipelineParameters=[{"Name": name, "Value": value} for name, value in parameters.items()],
-            ClientRequestToken=token,
-        )["PipelineExecutionArn"]
+        with self._of_pipeline():
+            return self._sagemaker.start_pipeline_execution(
+                PipelineName=self._settings.sagemaker_pipeline,
+                PipelineExecutionDisplayName=execution_name(project, annotations, attempt),
+                PipelineParameters=[{"Name": name, "Value": value} for name, value in parameters.items()],
+                ClientRequestToken=token,
+            )["PipelineExecutionArn"]
 
     # -- model packages ------------------------------------------------------------------------------------------
 

@@ -16,7 +16,15 @@ R = TypeVar("R")
 # Each service has words of its own; an answer to HEAD has no body, so its code is the bare status.
 _DENIED = {"403", "AccessDenied", "AccessDeniedException", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 _DENIED |= {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
-_LACKING = re.compile(r"is not authorized to perform: (\S+)(?: on resource: (\S+))?")
+_LACKING = re.compile(r'is not authorized to perform: (\S+)(?: on resource: "?([^\s"]+))?')
+_DENIED_IN_STACK = re.compile(r"API: ([a-z0-9-]+:\w+) Access Denied")  # how CloudFormation tells of S3
+_EXPLICIT = re.compile(r"with an explicit deny in an? ((?:[a-z-]+ )*?(?:policy|boundary))")
+_NOT_ALLOWED = re.compile(r"because no ((?:[A-Za-z-]+ )*?(?:policy|boundary)) allows")
+# Answers to HEAD have no body, so that AWS says nothing of what is lacking.
+_HEAD = {
+    "HeadBucket": "allow s3:ListBucket on the bucket in a policy of whoever runs this; or it is somebody else's",
+    "HeadObject": "allow s3:GetObject on the object and s3:ListBucket on its bucket in a policy of whoever runs this",
+}
 
 
 def translated(call: Callable[P, R]) -> Callable[P, R]:
@@ -39,7 +47,7 @@ def translated(call: Callable[P, R]) -> Callable[P, R]:
 def _client_error(error: ClientError) -> AwsError:
     code, told = error_code(error), error_message(error)
     if code in _DENIED:
-        advice = lacking_permission(told) or "check the credentials and policy"
+        advice = lacking_permission(told) or _HEAD.get(error.operation_name) or "check the credentials and policy"
         return AwsAccessError(f"AWS denied {error.operation_name} ({code}): {told}; {advice}")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     kind = AwsAwayError if status >= 500 else AwsError
@@ -50,9 +58,14 @@ def lacking_permission(told: str) -> str:
     """What to do where AWS says which permission is lacking; '' where it does not say."""
     found = _LACKING.search(told)
     if found is None:
-        return ""
-    resource = f" on {found[2].rstrip('.,')}" if found[2] else ""
-    return f"allow {found[1].rstrip('.,')}{resource} in a policy of whoever runs this"
+        short = _DENIED_IN_STACK.search(told)
+        return f"allow {short[1]} in a policy of whoever runs this" if short else ""
+    what = found[1].rstrip(".,") + (f" on {found[2].rstrip('.,')}" if found[2] else "")
+    if explicit := _EXPLICIT.search(told):
+        return f"the {explicit[1]} denies {what}: have that taken out of it"
+    lacks = _NOT_ALLOWED.search(told)
+    whose = f"the {lacks[1]}" if lacks and lacks[1] != "identity-based policy" else "a policy of whoever runs this"
+    return f"allow {what} in {whose}"
 
 
 def error_code(error: ClientError) -> str:

@@ -5,6 +5,7 @@ nothing.
 """
 
 import hashlib
+import secrets
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -75,6 +76,21 @@ def stack_name(settings: Settings, layer: Layer) -> str:
     return f"{settings.sagemaker_pipeline}-{layer}"
 
 
+def check_ours(stack: Stack, settings: Settings) -> None:
+    """Raise BackendError for a stack that has a deployment's name, and is none of this backend's."""
+    if _STUDIO_TAG not in stack.tags and stack.parameters.get("Name") != settings.sagemaker_pipeline:
+        raise BackendError(
+            f"stack {stack.name} is somebody else's, not of this backend: it is left alone; choose another "
+            "SAGEMAKER_PIPELINE"
+        )
+
+
+def other_studio(stack: Stack, settings: Settings) -> str:
+    """The Label Studio that a deployment belongs to, '' if it is ours or nobody knows."""
+    studio = stack.tags.get(_STUDIO_TAG, "")
+    return "" if studio == settings.label_studio_url else studio
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provision:
     """The steps. *bucket_name* is the one that the person chose, '' for CloudFormation to choose."""
@@ -97,16 +113,20 @@ class Provision:
         name = self.settings.sagemaker_pipeline
         if name != name.lower():
             raise BackendError(f"SAGEMAKER_PIPELINE: wanted lower-case letters, digits and hyphens, got {name!r}")
-        core = self.rollout.settled(stack_name(self.settings, "core"))
+        core, trigger = (self.rollout.settled(stack_name(self.settings, layer)) for layer in ("core", "trigger"))
+        for stack in (core, trigger):
+            if stack is not None:
+                check_ours(stack, self.settings)
+                self._check_studio(stack)
         if core is None or core.unusable:
-            self._check_new()
+            self._check_new(half_made=core is not None)
             return None
-        self._check_same(core)
+        self._check_bucket(core)
         return core
 
-    def _check_new(self) -> None:
+    def _check_new(self, *, half_made: bool) -> None:
         name, bucket = self.settings.sagemaker_pipeline, self.bucket_name
-        if self.account.pipeline() is not None:
+        if not half_made and self.account.pipeline() is not None:  # a stack that is half-made may have it
             raise BackendError(
                 f"the pipeline {name} is there already, but no stack {name}-core: another deployment has this name. "
                 "Choose another SAGEMAKER_PIPELINE, or delete the pipeline if nobody needs it"
@@ -123,16 +143,18 @@ class Provision:
         except AwsAccessError as error:
             raise BackendError(f"somebody else has the bucket {bucket}: choose another S3_BUCKET") from error
 
-    def _check_same(self, core: Stack) -> None:
-        bucket, studio = core.outputs.get("BucketName", ""), core.tags.get(_STUDIO_TAG, "")
+    def _check_bucket(self, core: Stack) -> None:
+        bucket = core.outputs.get("BucketName", "")
         if self.bucket_name and bucket != self.bucket_name:
             raise BackendError(
                 f"stack {core.name} has the bucket {bucket}, and S3_BUCKET is {self.bucket_name}: set it to {bucket} "
                 "or leave it out; for another deployment choose another SAGEMAKER_PIPELINE"
             )
-        if studio and studio != self.settings.label_studio_url and not self.adopt:
+
+    def _check_studio(self, stack: Stack) -> None:
+        if (studio := other_studio(stack, self.settings)) and not self.adopt:
             raise BackendError(
-                f"stack {core.name} belongs to the Label Studio at {studio}, not to {self.settings.label_studio_url}: "
+                f"stack {stack.name} belongs to the Label Studio at {studio}, not to {self.settings.label_studio_url}: "
                 "choose another SAGEMAKER_PIPELINE, or --adopt if Label Studio has moved"
             )
 
@@ -186,18 +208,13 @@ class Provision:
         self.console.item("pipeline", f"{settings.sagemaker_pipeline}: {done}")
 
     def _with_secret(self, stack: Stack, settings: Settings) -> Settings:
-        """The password is the secret's, unless the person chose one; the token is the person's."""
+        """The password is the secret's, unless the person chose one or it has none; the token is the person's."""
         arn = stack.outputs["SecretArn"]
         before = self.account.secret(arn)
-        chosen = {"BASIC_AUTH_USER": settings.basic_auth_user, "BASIC_AUTH_PASS": settings.basic_auth_pass}
-        after = {
-            **before,
-            **({} if settings.basic_auth is None else chosen),
-            "LABEL_STUDIO_API_KEY": settings.label_studio_api_key,
-        }
+        after = {**before, **_password(before, settings), "LABEL_STUDIO_API_KEY": settings.label_studio_api_key}
         if after != before:
             self.account.put_secret(arn, after)
-        self.console.item("secret", f"{arn}: {'found' if after == before else 'token and password written'}")
+        self.console.item("secret", f"{arn}: {_change_of_secret(before, after)}")
         return replace(
             settings,
             basic_auth_user=after.get("BASIC_AUTH_USER", ""),
@@ -215,6 +232,23 @@ class Provision:
 
     def _tell_stack(self, stack: Stack, outcome: Outcome) -> None:
         self.console.item("stack", f"{stack.name}: {outcome}")
+
+
+def _password(before: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """What of the password is to be written; a secret that somebody changed by hand may have lost it."""
+    if settings.basic_auth is not None:
+        return {"BASIC_AUTH_USER": settings.basic_auth_user, "BASIC_AUTH_PASS": settings.basic_auth_pass}
+    if before.get("BASIC_AUTH_USER") and before.get("BASIC_AUTH_PASS"):
+        return {}
+    return {"BASIC_AUTH_USER": "label-studio", "BASIC_AUTH_PASS": secrets.token_urlsafe(30)}
+
+
+def _change_of_secret(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    if after == before:
+        return "found"
+    if not before.get("LABEL_STUDIO_API_KEY"):
+        return "token and password written"
+    return "token or password changed; a backend that runs is to be started again with them"
 
 
 def _from_core(core: Stack) -> dict[str, str]:

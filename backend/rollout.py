@@ -1,6 +1,6 @@
 """Brings stacks to where they are wanted, and waits until they are there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -66,14 +66,16 @@ class Rollout:
         """
         before = self.settled(wanted.name)
         if before is not None and before.unusable:
-            self.console.item("stack", f"{wanted.name}: {before.status}, so it is deleted and made anew")
+            reason = self._reason(before, "")
+            told = f"{before.status} ({reason})" if reason else before.status
+            self.console.item("stack", f"{wanted.name}: {told}, so it is deleted and made anew")
             self.remove(wanted.name)
             before = None
         if before is None:
             self.stacks.create(wanted.name, wanted.template, wanted.parameters, wanted.tags)
             return self._arrived(wanted.name, ""), "made"
         if before.status == "UPDATE_ROLLBACK_FAILED":
-            raise AwsError(f"stack {wanted.name}: {before.status}; {_continue(wanted.name)}")
+            raise self._failure(before, "")
         mark = self.stacks.last_event(before.id)
         parameters = {**_kept(before, wanted.template), **wanted.parameters}
         if not self.stacks.update(wanted.name, wanted.template, parameters, wanted.tags):
@@ -122,10 +124,21 @@ class Rollout:
         return f"stack {stack.name} ({stack.status.replace('_', ' ').lower()}){at}"
 
     def _failure(self, stack: Stack, mark: str) -> AwsError:
-        """Why, in the words of the first resource that failed by itself."""
-        first = next((event for event in self.stacks.events(stack.id, since=mark) if event.failed), None)
-        told = f"{first.resource} ({first.kind}): {first.reason}" if first else stack.reason or "no reason given"
+        told = self._reason(stack, mark) or "no reason given"
         return AwsError(f"stack {stack.name}: {stack.status}: {told}; {_cure(stack, told)}")
+
+    def _reason(self, stack: Stack, mark: str) -> str:
+        """Why it is as it is, in the words of the first resource that failed by itself; '' if nothing did."""
+        first = next(
+            (event for event in _of_last_request(self.stacks.events(stack.id, since=mark)) if event.failed), None
+        )
+        return f"{first.resource} ({first.kind}): {first.reason}" if first else stack.reason
+
+
+def _of_last_request(events: Sequence[StackEvent]) -> Sequence[StackEvent]:
+    """What happened since somebody last asked for something."""
+    begun = [number for number, event in enumerate(events) if event.reason == "User Initiated"]
+    return events[begun[-1] :] if begun else events
 
 
 def _kept(stack: Stack, template: str) -> dict[str, None]:
@@ -134,12 +147,10 @@ def _kept(stack: Stack, template: str) -> dict[str, None]:
 
 
 def _cure(stack: Stack, told: str) -> str:
-    if permission := lacking_permission(told):
-        return f"{permission}, and run this again"
-    if advice := next((advice for sign, advice in _ADVICE.items() if sign in told), None):
-        return advice
-    return _continue(stack.name) if stack.status == "UPDATE_ROLLBACK_FAILED" else "mend that, and run this again"
-
-
-def _continue(name: str) -> str:
-    return f"`aws cloudformation continue-update-rollback --stack-name {name}` brings it back, then run this again"
+    advice = lacking_permission(told) or next((advice for sign, advice in _ADVICE.items() if sign in told), "")
+    if stack.status == "UPDATE_ROLLBACK_FAILED":
+        back = f"`aws cloudformation continue-update-rollback --stack-name {stack.name}` brings it back"
+        return f"{advice or 'mend that'}; then {back}, and then run this again"
+    if stack.status == "DELETE_FAILED" and not advice:
+        return "mend that, and run this again (`destroy` ends trainings and endpoints first)"
+    return f"{advice or 'mend that'}, and run this again"

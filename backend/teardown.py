@@ -10,7 +10,7 @@ from backend.console import Console
 from backend.errors import BackendError
 from backend.label_studio import Project, same_place
 from backend.label_studio_wiring import Connection, Hook
-from backend.provision import Layer, stack_name
+from backend.provision import Layer, check_ours, other_studio, stack_name
 from backend.rollout import Rollout
 from backend.stacks import Stack
 
@@ -89,16 +89,26 @@ class Teardown:
         """What there is now.
 
         Raises:
-            BackendError: the bucket that was named belongs to no deployment, or to another one.
+            BackendError: a stack, or the bucket that was named, belongs to no deployment or to another one.
         """
         stacks = [self.rollout.settled(stack_name(self.settings, layer)) for layer in LAYERS]
         there = tuple(stack for stack in stacks if stack is not None and stack.status != "DELETE_COMPLETE")
+        for stack in there:
+            self._check(stack)
         return Found(
             stacks=there,
             executions=tuple(self.account.running_executions()),
             served=tuple((kind, name) for kind in KINDS for name in self.account.served(kind)),
             bucket=self._bucket(there),
         )
+
+    def _check(self, stack: Stack) -> None:
+        check_ours(stack, self.settings)
+        if studio := other_studio(stack, self.settings):
+            raise BackendError(
+                f"stack {stack.name} belongs to the Label Studio at {studio}, not to {self.settings.label_studio_url}: "
+                "nothing was deleted; if that one is to go, set LABEL_STUDIO_URL to its address"
+            )
 
     def _bucket(self, stacks: Collection[Stack]) -> str:
         core = stack_name(self.settings, "core")

@@ -12,12 +12,20 @@ from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.iam.models import Role
+from moto.servicequotas.responses import ServiceQuotasResponse
 
 from tests.infra import templates
 from tests.infra.added_types import ACCOUNT, add_types, client_of
 
 __all__ = ["ACCOUNT", "REGION", "create", "emulated_account", "resources", "satisfies", "update"]
 REGION = "eu-central-1"
+# As a new account has them.
+QUOTAS = {
+    "ml.g4dn.xlarge for training job usage": 0.0,
+    "ml.g4dn.xlarge for spot training job usage": 0.0,
+    "ml.m5.xlarge for processing job usage": 2.0,
+    "ml.m5.large for endpoint usage": 4.0,
+}
 _corrected: list[str] = []
 
 
@@ -80,7 +88,14 @@ def _behave_as_aws_does() -> None:
     role: Any = Role
     role.create_from_cloudformation_json = _attaching(role.create_from_cloudformation_json)
     role.delete_from_cloudformation_json = _detaching(role.delete_from_cloudformation_json)
+    quotas: Any = ServiceQuotasResponse
+    quotas.list_service_quotas = _listing
     _corrected.append("moto")
+
+
+def _listing(_: object) -> str:
+    """moto knows the quotas of VPC alone."""
+    return json.dumps({"Quotas": [{"QuotaName": name, "Value": value} for name, value in QUOTAS.items()]})
 
 
 def _checking(load: Callable[[parsing.ResourceMap], None]) -> Callable[[parsing.ResourceMap], None]:
@@ -119,12 +134,16 @@ def _retaining(delete: Callable[[parsing.ResourceMap], None]) -> Callable[[parsi
     return retaining
 
 
-def _refuse_same_update(_: object, given: list[dict[str, Any]] | None, body: str, stack: Any) -> None:
-    """moto compares what was given with what it made of it, numbers and lists, and so finds no two alike."""
+def _refuse_same_update(request: Any, given: list[dict[str, Any]] | None, body: str, stack: Any) -> None:
+    """moto compares what was given with what it made of it, numbers and lists, and so finds no two alike.
+
+    Of tags it takes no notice.
+    """
+    tags = {each["Key"]: each["Value"] for each in request._get_param("Tags", [])}
     slots = stack.template_dict.get("Parameters", {})
     before = {name: str(slot.get("Default", "")) for name, slot in slots.items()} | stack.resource_map.input_parameters
     after = {each["ParameterKey"]: each.get("ParameterValue", before.get(each["ParameterKey"])) for each in given or []}
-    if stack.template == body and before == before | after:
+    if stack.template == body and before == before | after and stack.tags == tags:
         raise ValidationError(stack.name, message="No updates are to be performed.")
 
 

@@ -1,100 +1,18 @@
 """`provision` and `destroy` in an emulated account: what is made, kept, healed, refused and taken away."""
 
-import io
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from backend.account import Account
 from backend.aws import Aws
-from backend.aws_clients import Clients
-from backend.cli_provision import CommittedPipeline
 from backend.config import Settings
-from backend.console import Console
 from backend.errors import BackendError
-from backend.provision import Provision, settings_to_come
-from backend.rollout import Rollout
-from backend.stacks import Stack, Stacks
-from backend.teardown import Teardown
-from tests.infra.account import ACCOUNT, REGION, emulated_account
-from tests.infra.added_types import client_of
-from tests.infra.kept_parameters import keep_parameters
+from tests.infra.account import ACCOUNT, REGION
+from tests.infra.desk import CORE, PACKAGE, Desk, client
 
-ENV = {
-    "LABEL_STUDIO_URL": "http://studio.example:8080",
-    "LABEL_STUDIO_API_KEY": "the-token",
-    "SAGEMAKER_PIPELINE": "birds",
-}
-CORE = {"ImagesPrefix": "images", "AnnotationsPrefix": "annotations"}
-PACKAGE = b"the zip file"
-
-
-def client(service: str) -> Any:
-    return client_of(service, REGION)
-
-
-class Options:
-    """What a person gives who wants nothing special."""
-
-    set: tuple[str, ...] = ()
-    training_image = processing_image = ""
-
-
-class Desk:
-    """A person's machine, from which the account is worked on."""
-
-    def __init__(self, **env: str) -> None:
-        self.told = io.StringIO()
-        self.settings = settings_to_come({**ENV, **env})
-        self.clients = Clients.connect()
-        console = Console(self.told)
-        rollout = Rollout(Stacks(self.clients.cloudformation), console)
-        account = Account(self.settings.sagemaker_pipeline, self.clients)
-        options: Any = Options()
-        self.provision = Provision(
-            settings=self.settings,
-            bucket_name=env.get("S3_BUCKET", ""),
-            account=account,
-            rollout=rollout,
-            pipelines=CommittedPipeline(options, Aws(self.settings)),
-            console=console,
-            open_bucket=Aws,
-        )
-        self.teardown = Teardown(
-            settings=self.settings,
-            account=account,
-            rollout=rollout,
-            console=console,
-            bucket_name=env.get("S3_BUCKET", ""),
-        )
-
-    def make(self) -> tuple[Stack, Settings]:
-        self.provision.check()
-        return self.provision.core(CORE)
-
-    def destroy(self, *, data: bool = False) -> None:
-        found = self.teardown.find()
-        self.teardown.stacks(found, "trigger", "container")
-        self.teardown.executions(found)
-        self.teardown.served(found)
-        if data:
-            self.teardown.data(found)
-        self.teardown.stacks(found, "core")
-
-
-@pytest.fixture
-def _account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    monkeypatch.delenv("AWS_REGION", raising=False)
-    keep_parameters()
-    with emulated_account():
-        yield
-
-
-pytestmark = pytest.mark.usefixtures("_account")
+pytestmark = pytest.mark.usefixtures("account")
 
 
 def test_the_core_has_bucket_role_secret_and_the_committed_pipeline():

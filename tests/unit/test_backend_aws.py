@@ -127,7 +127,7 @@ def test_an_object_that_is_not_there_is_absent(stubs: Stubs, code: str):
 def test_an_object_that_may_not_be_seen_is_not_absent(stubs: Stubs):
     stubs.s3.add_client_error("head_object", "403", "Forbidden")
 
-    with pytest.raises(AwsAccessError, match="check the credentials and policy"):
+    with pytest.raises(AwsAccessError, match="allow s3:GetObject on the object"):
         stubs.aws.has_object("k")
 
 

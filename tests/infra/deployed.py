@@ -3,6 +3,7 @@
 import functools
 import io
 import json
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,7 +101,12 @@ def _of_role(stack: str, resource: str) -> list[Document]:
     iam, name = boto3.client("iam"), account.resources(stack)[resource]
     attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
     inline: list[Any] = [
-        iam.get_role_policy(RoleName=name, PolicyName=each)["PolicyDocument"]
+        _as_aws_names_logs(iam.get_role_policy(RoleName=name, PolicyName=each)["PolicyDocument"])
         for each in iam.list_role_policies(RoleName=name)["PolicyNames"]
     ]
     return [*inline, *(_managed(each["PolicyArn"]) for each in attached)]
+
+
+def _as_aws_names_logs(document: Any) -> Any:
+    """moto leaves out the end of a log group's ARN, which stands for its streams."""
+    return json.loads(re.sub(r'(:log-group:[^":*]+)"', r'\1:*"', json.dumps(document)))

@@ -5,29 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.images import BUILT_IN_ACCOUNTS, built_in_image, processing_image
-from pipeline.publish import Target
+from pipeline.images import BUILT_IN_ACCOUNTS, built_in_image
+from tests.infra.asked import SEGMENTER, STORAGES, of_jobs
 from tests.infra.calls import Call, needed
 from tests.infra.deployed import REPOSITORY, Deployed, deployed
-from tests.infra.jobs import Jobs, published
 from tests.infra.policies import Request, Verdict, evaluate, unused
 
 COMMERCIAL = sorted(region for region in BUILT_IN_ACCOUNTS if not region.startswith(("cn-", "us-gov-", "us-iso")))
-SEGMENTER = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/segmenter:1"
-
-
-def target(stacks: Deployed) -> Target:
-    return Target(
-        bucket=stacks.outputs["BucketName"],
-        role_arn=stacks.outputs["SageMakerRoleArn"],
-        region=stacks.place.region,
-        pipeline=stacks.outputs["PipelineName"],
-    )
-
-
-def requests(stacks: Deployed, training_image: str) -> list[Request]:
-    images = {"TrainingImage": training_image, "ProcessingImage": processing_image(stacks.place.region)}
-    return Jobs(published(target(stacks), images), stacks.place).requests()
 
 
 def moved(stacks: Deployed, region: str) -> Deployed:
@@ -42,26 +26,26 @@ def refused(stacks: Deployed, asked: list[Request]) -> list[str]:
 
 def test_the_role_may_do_all_that_the_pipeline_needs():
     stacks = deployed()
-    assert refused(stacks, requests(stacks, built_in_image(stacks.place.region))) == []
-    assert refused(stacks, requests(stacks, SEGMENTER)) == []
+    assert refused(stacks, of_jobs(stacks, built_in_image(stacks.place.region))) == []
+    assert refused(stacks, of_jobs(stacks, SEGMENTER)) == []
 
 
 def test_the_role_may_do_nothing_that_the_pipeline_does_not_need():
     stacks = deployed()
-    asked = [*requests(stacks, built_in_image(stacks.place.region)), *requests(stacks, SEGMENTER)]
+    asked = [*of_jobs(stacks, built_in_image(stacks.place.region)), *of_jobs(stacks, SEGMENTER)]
     assert unused(stacks.sagemaker, asked) == []
 
 
 @pytest.mark.parametrize("region", COMMERCIAL)
 def test_the_images_of_aws_may_be_pulled_in_every_region(region: str):
     stacks = moved(deployed(), region)
-    assert refused(stacks, requests(stacks, built_in_image(region))) == []
+    assert refused(stacks, of_jobs(stacks, built_in_image(region))) == []
 
 
 def test_no_image_of_anybody_else_may_be_pulled():
     stacks = deployed()
     image = "999999999999.dkr.ecr.eu-central-1.amazonaws.com/miner:1"
-    assert {each.split(" on ")[1] for each in refused(stacks, requests(stacks, image))} == {
+    assert {each.split(" on ")[1] for each in refused(stacks, of_jobs(stacks, image))} == {
         "arn:aws:ecr:eu-central-1:999999999999:repository/miner"
     }
 
@@ -70,17 +54,7 @@ def test_the_segmenters_repository_is_named_in_full():
     assert REPOSITORY in str(deployed().sagemaker)
 
 
-@pytest.mark.parametrize(
-    ("operation", "names"),
-    [
-        ("ListObjectsV2", {"Prefix": "images/"}),  # the source storage looks, and lists
-        ("ListObjectsV2", {"Prefix": "images"}),
-        ("ListObjectsV2", {"Prefix": "annotations"}),  # the target storage looks
-        ("GetObject", {"Key": "images/a.jpg"}),
-        ("PutObject", {"Key": "annotations/17"}),
-        ("DeleteObject", {"Key": "annotations/17"}),
-    ],
-)
+@pytest.mark.parametrize(("operation", "names"), STORAGES)
 def test_label_studios_storages_may_do_what_they_do(operation: str, names: dict[str, str]):
     stacks = deployed()
     call = Call("s3", operation, {"Bucket": stacks.outputs["BucketName"], **names})

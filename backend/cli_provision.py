@@ -39,7 +39,7 @@ from backend.provision import Parts, Provision, origin, settings_to_come, stack_
 from backend.rollout import Rollout
 from backend.setup import Setup
 from backend.stacks import Stack, Stacks
-from backend.teardown import unhook
+from backend.switching import Switch
 from pipeline.algorithms import repository_arn
 from pipeline.publish import Artifacts, publish
 from pipeline.rendering import committed_definition
@@ -141,14 +141,11 @@ def _provision(options: argparse.Namespace) -> int:
         if not _agreed(options, provision, notes, console):
             return 1
         core, settings = provision.core(parameters)
-        hook = _trigger(options, provision, core, settings)
+        hook = _function(options, provision, core, settings) or (f"{address}/webhook" if address else "")
         setup = Setup(settings, cloud=Aws(settings), studio=studio, console=console, patience=options.wait)
         project, tasks = _project(options, setup, title, interface)
-        if hook or address:
-            setup.webhook(project, (hook or address).removesuffix("/webhook"))
-        if address and not hook:
-            setup.connection(project, address)
-    for line in _settings_lines(options, settings, clients.region, core, connected=bool(hook or address)):
+        _switch(options, provision, setup, project, hook=hook, backend=address)
+    for line in _settings_lines(options, settings, clients.region, core, connected=bool(hook)):
         console.say(line)
     console.say(farewell(public, project.id, tasks, settings))
     return 0
@@ -185,12 +182,12 @@ def _folders(options: argparse.Namespace, settings: Settings) -> dict[str, str]:
 
 
 def _agreed(options: argparse.Namespace, provision: Provision, notes: tuple[str, ...], console: Console) -> bool:
-    for line in (*_plan(options, provision), *notes):
+    for line in (*plan(options, provision), *notes):
         console.say(line)
     return agreed("\nGo on?", yes=options.yes, asked=sys.stdout, answers=sys.stdin)
 
 
-def _plan(options: argparse.Namespace, provision: Provision) -> Iterator[str]:
+def plan(options: argparse.Namespace, provision: Provision) -> Iterator[str]:
     """What will be made, and about what it costs."""
     settings, identity = provision.settings, provision.account.identity()
     there = provision.check() is not None
@@ -235,22 +232,48 @@ def _training_instance(options: argparse.Namespace) -> str:
     return str(chosen.get("TrainingInstanceType") or parameters["TrainingInstanceType"])
 
 
-def _trigger(options: argparse.Namespace, provision: Provision, core: Stack, settings: Settings) -> str:
+def _function(options: argparse.Namespace, provision: Provision, core: Stack, settings: Settings) -> str:
     """The address of the Lambda function; '' where a backend takes the webhook."""
-    if options.trigger == "lambda":
-        parameters = _folders(options, settings)
-        if options.endpoint is not None:
-            parameters["DeployEndpoints"] = "true" if options.endpoint else "false"
-        if options.allowed_ips is not None:
-            parameters["AllowedIps"] = options.allowed_ips
-        return provision.trigger(core, settings, build_package(), parameters)
-    old = provision.rollout.settled(stack_name(settings, "trigger"))
+    if options.trigger != "lambda":
+        return ""
+    return provision.trigger(core, settings, build_package(), trigger_parameters(options, settings))
+
+
+def _switch(
+    options: argparse.Namespace, provision: Provision, setup: Setup, project: Project, *, hook: str, backend: str
+) -> None:
+    """All projects of the deployment send their events to *hook*; a Lambda function that hears none any more goes."""
+    settings, name = setup.settings, stack_name(setup.settings, "trigger")
+    old = provision.rollout.settled(name) if options.trigger == "backend" else None
+    with contextlib.closing(StudioWiring(settings.label_studio_url, settings.label_studio_api_key)) as wiring:
+        switch = Switch(
+            settings=settings,
+            wiring=wiring,
+            setup=setup,
+            console=provision.console,
+            hook=hook,
+            backend=backend,
+            former=old.outputs.get("WebhookUrl", "") if old else "",
+        )
+        switch.over(project)
+        for other in switch.others(project):
+            provision.console.item("project", f"{other.title}: number {other.id}, of this deployment too")
+            if options.trigger == "lambda":
+                setup.target(other, storages(options, settings, Aws(settings))[1])
+            switch.over(other)
     if old is not None:
-        with contextlib.closing(StudioWiring(settings.label_studio_url, settings.label_studio_api_key)) as wiring:
-            unhook(wiring, provision.console, {old.outputs.get("WebhookUrl", "")})
-        provision.rollout.remove(old.name)
-        provision.console.item("stack", f"{old.name}: deleted")
-    return ""
+        provision.rollout.remove(name)
+        provision.console.item("stack", f"{name}: deleted")
+
+
+def trigger_parameters(options: argparse.Namespace, settings: Settings) -> dict[str, str]:
+    """The parameters of trigger.yaml that a person gave; what is left out stays as it was."""
+    given = _folders(options, settings)
+    if options.endpoint is not None:
+        given["DeployEndpoints"] = "true" if options.endpoint else "false"
+    if options.allowed_ips is not None:
+        given["AllowedIps"] = options.allowed_ips
+    return given
 
 
 def _project(options: argparse.Namespace, setup: Setup, title: str, interface: str) -> tuple[Project, int]:

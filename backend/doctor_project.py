@@ -124,7 +124,7 @@ class ProjectDoctor:
         name, settings = self._name("ML backend"), self.settings
         mine = self._mine()
         if not mine and self.trigger:
-            yield ok(name, "none: the Lambda function trains and deploys; predictions want a backend that runs")
+            yield ok(name, "none: the Lambda function trains; predictions want a backend that runs")
         elif not mine:
             yield wrong(name, f"none is connected: {_AGAIN}")
         for each in mine:
@@ -176,11 +176,17 @@ class ProjectDoctor:
         """Whether the project's model is served."""
         name, found = self._name("endpoint"), self.cloud.endpoint(self.project.id)
         if found is None:
-            yield ok(name, "none; the backend makes one as soon as a model is approved")
+            maker = "a backend, or the Lambda function with --endpoint," if self._alone() else "the backend"
+            yield ok(name, f"none; {maker} makes one as soon as a model is approved")
         elif found.status == "Failed":
             yield wrong(name, f"failed: {found.failure or 'no reason given'}; the backend tries the next model")
         else:
-            yield ok(name, f"{found.status}, model {found.version or 'of somebody else'}")
+            costs = "; it costs, and no backend of this project calls it" if self._alone() else ""
+            yield ok(name, f"{found.status}, model {found.version or 'of somebody else'}{costs}")
+
+    def _alone(self) -> bool:
+        """Whether a Lambda function trains, and no backend predicts."""
+        return bool(self.trigger) and not self._mine()
 
 
 def health_finding(name: str, connection: Connection, answer: Answer) -> Finding:

@@ -18,13 +18,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from backend.aws_errors import absent, exists_already, translated
 from backend.config import Settings, aws_region
 from backend.errors import AwsError, ImageError, SettingsError
+from backend.shortages import Use, explained, shortage
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.literals import BucketLocationConstraintType
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
-    from mypy_boto3_sagemaker.type_defs import ProductionVariantTypeDef
+    from mypy_boto3_sagemaker.type_defs import PipelineExecutionStepTypeDef, ProductionVariantTypeDef
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 R = TypeVar("R")
@@ -85,10 +86,14 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How an execution failed; *refused*: by a Fail step, since the model was not good enough."""
+    """How an execution failed; *refused*: by a Fail step, since the model was not good enough.
+
+    *shortage* says what to do where AWS had no room for one of its jobs, '' for any other failure.
+    """
 
     ended: datetime
     refused: bool = False
+    shortage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +129,15 @@ class ModelPackage:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A project's endpoint as it is; *version* is the model package's that it serves."""
+    """A project's endpoint as it is; *version* is the model package's that it serves.
+
+    *failure* is why it or its update failed; *shortage* says what to do where that was for lack of room.
+    """
 
     status: str
     version: int | None
     failure: str = ""
+    shortage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +353,11 @@ class Aws:
         return Failure(
             ended=described["LastModifiedTime"],
             refused=any("Fail" in step.get("Metadata", {}) for step in steps["PipelineExecutionSteps"]),
+            shortage=next(filter(None, map(self._shortage, steps["PipelineExecutionSteps"])), ""),
         )
+
+    def _shortage(self, step: "PipelineExecutionStepTypeDef") -> str:
+        return shortage(step.get("FailureReason", ""), use=_use(step), region=self.region)
 
     @translated
     def steps(self, execution: Execution) -> tuple[Step, ...]:
@@ -358,7 +371,7 @@ class Aws:
                 status=step["StepStatus"],
                 started=step.get("StartTime"),
                 ended=step.get("EndTime"),
-                reason=step.get("FailureReason", ""),
+                reason=explained(step.get("FailureReason", ""), use=_use(step), region=self.region),
                 job=step.get("Metadata", {}).get("TrainingJob", {}).get("Arn", "").rpartition("/")[2],
             )
             for step in answer["PipelineExecutionSteps"]
@@ -479,7 +492,8 @@ class Aws:
         return Endpoint(
             status=description["EndpointStatus"],
             version=int(version[1]) if version else None,
-            failure=description.get("FailureReason", ""),
+            failure=explained(description.get("FailureReason", ""), use=Use.ENDPOINT, region=self.region),
+            shortage=shortage(description.get("FailureReason", ""), use=Use.ENDPOINT, region=self.region),
         )
 
     @translated
@@ -535,6 +549,14 @@ class Aws:
         version = re.fullmatch(r"v(\d+)", answer.get("InvokedProductionVariant", ""))
         with contextlib.closing(answer["Body"]) as body:
             return Answer(bytes(body.read()), int(version[1]) if version else None)
+
+
+def _use(step: "PipelineExecutionStepTypeDef") -> Use:
+    """What a step wanted an instance for: its job, or its name where it came to none."""
+    jobs = step.get("Metadata", {})
+    if "ProcessingJob" in jobs or step.get("StepName") == "Preprocess":
+        return Use.PROCESSING
+    return Use.TRAINING if "TrainingJob" in jobs or step.get("StepName") == "Train" else Use.UNKNOWN
 
 
 def split_s3_uri(uri: str) -> tuple[str, str]:

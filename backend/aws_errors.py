@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from backend.errors import AwsAccessError, AwsAwayError, AwsError
+from backend.shortages import shortage
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,7 +52,8 @@ def _client_error(error: ClientError) -> AwsError:
         return AwsAccessError(f"AWS denied {error.operation_name} ({code}): {told}; {advice}")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     kind = AwsAwayError if status >= 500 else AwsError
-    return kind(f"{error.operation_name} failed ({code}): {told}")
+    advice = shortage(f"{code}: {told}")
+    return kind(f"{error.operation_name} failed ({code}): {f'{advice} (AWS: {told})' if advice else told}")
 
 
 def lacking_permission(told: str) -> str:

@@ -87,19 +87,25 @@ class Deployer:
     def _update(self, project: int, package: ModelPackage, endpoint: Endpoint) -> None:
         """A failed update leaves the old model in service, with the reason: do not try that package again.
 
+        Unless AWS had no room for it, which is no fault of the package.
         The reason stays until the next update, so it tells of *package* only if that is what was deployed last.
         """
-        if endpoint.failure and self._states.get(project).deploying == package.version:
+        failed = self._states.get(project).deploying == package.version
+        if failed and endpoint.failure and not endpoint.shortage:
             self._reject(project, package, endpoint.failure)
-        else:
-            self._deploy(project, package, update=True)
+            return
+        self._deploy(project, package, update=True)
+        if failed and endpoint.shortage:
+            raise AwsError(f"v{package.version} could not be deployed, and is tried again: {endpoint.shortage}")
 
     def _replace_failed(self, project: int, package: ModelPackage, endpoint: Endpoint) -> None:
-        """A failed endpoint can only be deleted; what it could not serve is rejected."""
-        if endpoint.version == package.version:
+        """A failed endpoint can only be deleted; what it could not serve is rejected, unless AWS had no room for it."""
+        if endpoint.version == package.version and not endpoint.shortage:
             self._reject(project, package, endpoint.failure)
         self._states.update(project, live="")
         self._cloud.delete_endpoint(project)
+        if endpoint.shortage:
+            raise AwsError(f"the endpoint failed, and is made anew: {endpoint.shortage}")
 
     def _reject(self, project: int, package: ModelPackage, failure: str) -> None:
         reason = f"it could not be deployed: {failure or 'no reason given'}"

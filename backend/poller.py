@@ -69,7 +69,7 @@ class Rounds:
             return False
         if self._observe is not None:
             self._observe(decision)
-        self._remember(project, "problem", decision.reason if decision.action is Action.NOTHING else "")
+        self._remember(project, "problem", _problem(decision, history))
         self._states.update(
             project,
             running=history.running or decision.action is Action.START,
@@ -95,6 +95,15 @@ class Rounds:
         if problem and getattr(self._states.get(project), field) != problem:  # once, not at every look
             logger.warning("project %s: %s", project, problem)
         self._states.update(project, **{field: problem})
+
+
+def _problem(decision: Decision, history: History) -> str:
+    """What a person has to do about the project's training, '' where nothing."""
+    if decision.action is Action.NOTHING:
+        return decision.reason
+    if decision.action is Action.START or history.running or not history.shortage:
+        return ""
+    return f"the last training failed: {history.shortage}"
 
 
 class Poller(threading.Thread):

@@ -54,7 +54,7 @@ class History:
 
     *last_trained* is the count of annotations that the last execution used up: one that succeeded, that somebody
     stopped, or whose model was *refused*. *failures* counts those that failed after it, *failed_at* is the newest
-    one's count of annotations and *failed_on* when it ended.
+    one's count of annotations, *failed_on* when it ended and *shortage* what to do if AWS had no room for it.
     """
 
     newest: str = ""
@@ -64,6 +64,7 @@ class History:
     failures: int = 0
     failed_at: int = 0
     failed_on: datetime | None = None
+    shortage: str = ""
     today: int = 0
 
 
@@ -102,6 +103,7 @@ def read_history(
             break
         if not execution.running:
             failed.append(execution)
+    newest = ends.get(failed[0].arn) if failed else None
     return History(
         newest=executions[0].arn if executions else "",
         running=any(execution.running for execution in executions),
@@ -109,7 +111,8 @@ def read_history(
         refused=last is not None and not last.used_up and not failed,
         failures=len(failed),
         failed_at=failed[0].annotations if failed else 0,
-        failed_on=ends[failed[0].arn].ended if failed and failed[0].arn in ends else None,
+        failed_on=newest.ended if newest else None,
+        shortage=newest.shortage if newest else "",
         today=sum(execution.started > now - timedelta(days=1) for execution in executions),
     )
 

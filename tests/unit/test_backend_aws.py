@@ -243,6 +243,53 @@ def test_a_failure_tells_when_and_whether_the_model_was_refused(
     assert stubs.aws.execution_failure(Execution(f"{ARN}:x", "Failed", 16, 0, NOW)) == Failure(NOW, refused=refused)
 
 
+QUOTA = (
+    "ResourceLimitExceeded: The account-level service limit 'ml.g4dn.xlarge for training job usage' is 0 Instances, "
+    "with current utilization of 0 Instances and a request delta of 1 Instances."
+)
+CAPACITY = "CapacityError: Unable to provision requested ML compute capacity."
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata", "reason", "told"),
+    [
+        ("Train", {"TrainingJob": {"Arn": "a" * 30}}, CAPACITY, "--set TrainingInstanceType=ml.g5.xlarge"),
+        ("Train", {}, QUOTA, "of us-east-1 is 0: ask for more in Service Quotas"),
+        ("Preprocess", {"ProcessingJob": {"Arn": "a" * 30}}, CAPACITY, "--set ProcessingInstanceType=ml.m5.xlarge"),
+    ],
+)
+def test_a_step_that_aws_had_no_room_for_says_what_to_do(
+    stubs: Stubs, name: str, metadata: dict[str, object], reason: str, told: str
+):
+    step = {"StepName": name, "StepStatus": "Failed", "Metadata": metadata, "FailureReason": reason}
+    execution = Execution(f"{ARN}:x", "Failed", 16, 0, NOW)
+    stubs.sagemaker.add_response("list_pipeline_execution_steps", {"PipelineExecutionSteps": [step]})
+    stubs.sagemaker.add_response("describe_pipeline_execution", {"LastModifiedTime": NOW})
+    stubs.sagemaker.add_response("list_pipeline_execution_steps", {"PipelineExecutionSteps": [step]})
+
+    (shown,), failure = stubs.aws.steps(execution), stubs.aws.execution_failure(execution)
+
+    assert told in shown.reason
+    assert shown.reason == f"{failure.shortage} (AWS: {reason})"
+
+
+def test_an_endpoint_that_aws_had_no_room_for_says_what_to_do(stubs: Stubs):
+    stubs.sagemaker.add_response("describe_endpoint", described("Failed", f"{NAME}-v2", FailureReason=CAPACITY))
+
+    endpoint = stubs.aws.endpoint(3)
+
+    assert endpoint is not None
+    assert "SAGEMAKER_INSTANCE_TYPE" in endpoint.shortage
+    assert endpoint.failure == f"{endpoint.shortage} (AWS: {CAPACITY})"
+
+
+def test_a_call_that_a_quota_forbids_says_which_one_to_raise(stubs: Stubs):
+    stubs.sagemaker.add_client_error("describe_endpoint", "ResourceLimitExceeded", QUOTA.partition(": ")[2])
+
+    with pytest.raises(AwsError, match=r"the quota 'ml.g4dn.xlarge for training job usage' .* ask for more"):
+        stubs.aws.endpoint(3)
+
+
 def test_a_package_group_that_is_there_is_used(stubs: Stubs):
     stubs.sagemaker.add_client_error(
         "create_model_package_group", "ValidationException", "Model Package Group already exists"

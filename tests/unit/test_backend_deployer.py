@@ -202,6 +202,28 @@ def test_a_failed_endpoint_is_deleted_and_its_model_rejected(
     assert states.get(3).live == ""
 
 
+def test_a_model_that_aws_had_no_room_for_is_not_rejected_but_deployed_again(deployer: Deployer, cloud: FakeCloud):
+    cloud.served = Endpoint("Failed", 1, "CapacityError", shortage="AWS has no instance free")
+
+    with pytest.raises(AwsError, match="made anew: AWS has no instance free"):
+        deployer.reconcile(3)
+    deployer.reconcile(3)
+
+    assert (cloud.rejected, cloud.deployed) == ({}, [(1, False)])
+
+
+def test_an_update_that_aws_had_no_room_for_is_tried_again_and_told(deployer: Deployer, cloud: FakeCloud):
+    cloud.served = Endpoint("InService", 1)
+    cloud.packages.append(package(2))
+    deployer.reconcile(3)
+    cloud.served = Endpoint("InService", 1, "CapacityError", shortage="AWS has no instance free")
+
+    with pytest.raises(AwsError, match="v2 could not be deployed, and is tried again: AWS has no instance free"):
+        deployer.reconcile(3)
+
+    assert (cloud.rejected, cloud.deployed) == ({}, [(2, True), (2, True)])
+
+
 def test_an_endpoint_that_failed_with_an_older_model_is_replaced_by_the_newer(deployer: Deployer, cloud: FakeCloud):
     cloud.packages.append(package(2))
     cloud.served = Endpoint("Failed", 1)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from backend import poller as module
 from backend.errors import AwsError
 from backend.poller import Inline, Poller, Rounds
 from backend.state import Leadership, StateFile
-from backend.trainer import Action, Decision, LabelledProject
+from backend.trainer import Action, Decision, History, LabelledProject
 from tests.fakes import FakeDeployer, FakeTrainer
 
 WAIT = Decision(Action.WAIT, 13, 16, "13/16 annotations")
@@ -115,6 +116,23 @@ def test_nothing_to_train_on_is_a_problem_that_a_person_can_solve(
 
     assert states.get(3).problem == "wanted two images"
     assert not states.get(3).running
+
+
+def test_what_aws_had_no_room_for_is_a_problem_until_the_next_training_runs(states: StateFile, deployer: FakeDeployer):
+    class Trainer:
+        history = History(failures=1, shortage="ask for more GPUs")
+
+        def consider(self, *_: object, **__: object) -> tuple[Decision, History]:
+            return WAIT, self.history
+
+    trainer = Trainer()
+    rounds = Rounds(trainer=trainer, deployer=deployer, states=states)
+    rounds.train(3)
+    assert states.get(3).problem == "the last training failed: ask for more GPUs"
+
+    trainer.history = replace(trainer.history, running=True)
+    rounds.train(3)
+    assert states.get(3).problem == ""
 
 
 def test_a_project_is_looked_at_at_once_when_it_is_woken(poller: Callable[..., Poller], trainer: FakeTrainer):

@@ -168,6 +168,14 @@ def test_an_older_refusal_is_no_failure():
     assert (history.failures, history.last_trained, history.refused) == (1, refused.annotations, False)
 
 
+def test_the_newest_failure_tells_what_was_short_until_a_training_succeeds():
+    newest, older = executions("Failed", "Failed")
+    ends = {newest.arn: Failure(NOW, shortage="ask for more"), older.arn: Failure(NOW, shortage="wait")}
+
+    assert read_history([newest, older], now=NOW, failures=ends).shortage == "ask for more"
+    assert read_history(executions("Succeeded", "Failed"), now=NOW, failures=ends).shortage == ""
+
+
 def test_an_interface_that_cannot_be_trained_on_is_told_long_before_the_threshold(trainer: Trainer, studio: FakeStudio):
     studio.count, studio.label_config = 1, "<View/>"
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sagemaker_local.transfer import Transfer
 
 _POLL_S = 0.05
-_DEFAULT_LIMIT_S = 86_400
+DEFAULT_LIMIT_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Containers:
 
 def _wait(job: Job, process: Process) -> int:
     """The exit code. Ends the program at a stop or when its time is over."""
-    limit_s = job.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DEFAULT_LIMIT_S)
+    limit_s = job.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_LIMIT_S)
     deadline = time.monotonic() + limit_s
     while (code := process.exit_code()) is None:
         if job.stop.wait(_POLL_S):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sagemaker_local.containers import Job
+from sagemaker_local.containers import DEFAULT_LIMIT_S, Job
 from sagemaker_local.errors import ApiError, JobError, StopRequested, TimeLimitError, internal, validation
 from sagemaker_local.listing import page
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sagemaker_local.settings import Settings
     from sagemaker_local.state import Document, Store
 
+logger = logging.getLogger(__name__)
 _POLL_S = 0.05
 
 
@@ -39,6 +41,20 @@ class JobKind:
 
 TRAINING = JobKind(kind="training-job", prefix="Training")
 PROCESSING = JobKind(kind="processing-job", prefix="Processing")
+
+
+def spot_problem(request: Document) -> str:
+    """What SageMaker refuses of managed spot training; '' for a request that it takes."""
+    limit = request.get("StoppingCondition", {})
+    wait, spot = limit.get("MaxWaitTimeInSeconds"), request.get("EnableManagedSpotTraining", False)
+    if not spot:
+        return "MaxWaitTimeInSeconds is for managed spot training: EnableManagedSpotTraining is not set" if wait else ""
+    if wait is None:
+        return "EnableManagedSpotTraining wants MaxWaitTimeInSeconds in StoppingCondition"
+    runtime = limit.get("MaxRuntimeInSeconds", DEFAULT_LIMIT_S)
+    if wait < runtime:
+        return f"MaxWaitTimeInSeconds ({wait}) must be equal to or greater than MaxRuntimeInSeconds ({runtime})"
+    return ""
 
 
 class Jobs:
@@ -84,6 +100,13 @@ class Jobs:
 
     def run(self, kind: JobKind, request: Document, stop: threading.Event) -> Document:
         """Run a job to its end; its document. JobError if it failed, StopRequested if it was stopped."""
+        if problem := spot_problem(request):
+            raise JobError(f"ClientError: {problem}")
+        if request.get("EnableManagedSpotTraining"):
+            logger.info(
+                "%s: there are no spot instances here: it runs at once, and nothing interrupts it",
+                request[kind.member("JobName")],
+            )
         job = self._create(kind, request, stop)
         work = self._containers.train if kind is TRAINING else self._containers.process
         try:

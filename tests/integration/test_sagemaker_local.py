@@ -228,6 +228,18 @@ def test_a_job_over_its_time_limit_is_ended(run: Run) -> None:
     assert "MaxRuntimeInSeconds" in run.steps(arn)["Train"]["FailureReason"]
 
 
+def test_spot_training_runs_as_any_other_and_its_impossible_times_are_refused(run: Run) -> None:
+    spot = {"EnableManagedSpotTraining": True, "CheckpointConfig": {"S3Uri": "s3://birds/scratch/checkpoints/"}}
+    times = {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 90}
+
+    taken = run.start(training(Arguments={**spot, "StoppingCondition": times}))
+    refused = run.start(training(Arguments={"StoppingCondition": times}))
+
+    assert run.end(taken) == "Succeeded"
+    assert run.end(refused) == "Failed"
+    assert "EnableManagedSpotTraining is not set" in run.steps(refused)["Train"]["FailureReason"]
+
+
 def test_a_retry_policy_repeats_a_job_that_the_system_killed(run: Run, tmp_path: Path) -> None:
     policy = {"ExceptionType": ["SageMaker.JOB_INTERNAL_ERROR"], "IntervalSeconds": 1, "MaxAttempts": 2}
 

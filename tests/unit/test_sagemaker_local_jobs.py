@@ -15,6 +15,7 @@ import pytest
 from sagemaker_local import guard
 from sagemaker_local.errors import JobError
 from sagemaker_local.images import Metric, default_images, find_algorithm, local_command, repository
+from sagemaker_local.jobs import spot_problem
 from sagemaker_local.processes import Process, child_environment, python_path
 from sagemaker_local.transfer import S3Uri, pack, unpack
 from sagemaker_local.workspace import failure_reason, final_metrics, host_path
@@ -32,6 +33,36 @@ from sagemaker_local.workspace import failure_reason, final_metrics, host_path
 def test_an_images_repository_is_what_stands_before_its_tag(image: str, name: str) -> None:
     assert repository(image) == name
     assert find_algorithm(default_images(), image).train[1:] == ("-m", "segmenter", "train")
+
+
+SPOT = {"EnableManagedSpotTraining": True}
+
+
+@pytest.mark.parametrize(
+    ("spot", "limit", "problem"),
+    [
+        pytest.param({}, {"MaxRuntimeInSeconds": 60}, "", id="on demand"),
+        pytest.param(SPOT, {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60}, "", id="spot"),
+        pytest.param({}, {"MaxWaitTimeInSeconds": 60}, "EnableManagedSpotTraining is not set", id="a wait alone"),
+        pytest.param(SPOT, {"MaxRuntimeInSeconds": 60}, "wants MaxWaitTimeInSeconds", id="no wait"),
+        pytest.param(
+            SPOT, {"MaxWaitTimeInSeconds": 60}, "(60) must be equal to or greater than", id="a day is the default"
+        ),
+        pytest.param(
+            SPOT,
+            {"MaxRuntimeInSeconds": 61, "MaxWaitTimeInSeconds": 60},
+            "greater than MaxRuntimeInSeconds (61)",
+            id="short",
+        ),
+    ],
+)
+def test_spot_training_is_taken_and_refused_as_by_sagemaker(
+    spot: dict[str, bool], limit: dict[str, int], problem: str
+) -> None:
+    found = spot_problem({**spot, "StoppingCondition": limit})
+
+    assert problem in found
+    assert bool(found) == bool(problem)
 
 
 def test_an_unknown_image_is_named() -> None:

@@ -1,6 +1,7 @@
 """Class probabilities out of RecordIO and protobuf, against an encoder of Amazon's published layout."""
 
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from backend.errors import AwsError
 from backend.recordio import decode_probabilities
 
+AWS = Path(__file__).parents[1] / "data" / "aws"
 VALUES = np.random.default_rng(1).random((3, 4, 5), np.float32)  # classes, height, width
 
 
@@ -53,6 +55,22 @@ def framed(body: bytes, *, magic: int = 0xCED7230A, length: int | None = None) -
 )
 def test_both_documented_shapes_are_read(tensor: NDArray[Any]):
     np.testing.assert_array_equal(decode_probabilities(framed(record(tensor)), 3), VALUES)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        # The guide, "Semantic Segmentation Algorithm": the classes are the third dimension.
+        pytest.param("probabilities_classes_last", id="as the SageMaker developer guide documents"),
+        # sm-semantic_segmentation.ipynb of amazon-sagemaker-examples squeezes it, then takes argmax over the first.
+        pytest.param("probabilities_classes_first", id="as Amazon's example notebook reads it"),
+    ],
+)
+def test_what_googles_library_wrote_by_the_documented_definition_is_decoded(name: str):
+    """The files are of tests/data/aws/write_recordio.py, which knows nothing of ours."""
+    body = (AWS / f"{name}.recordio").read_bytes()
+
+    np.testing.assert_array_equal(decode_probabilities(body, 3), np.arange(60, dtype=np.float32).reshape(3, 4, 5) / 64)
 
 
 @given(

@@ -4,8 +4,10 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pipeline.algorithms import BUILT_IN
 from pipeline.images import built_in_image, processing_image
 from pipeline.publish import Target
+from pipeline.spot import with_spot
 from tests.infra.account import ACCOUNT
 from tests.infra.calls import Call, needed
 from tests.infra.deployed import IMAGE, Deployed
@@ -47,7 +49,7 @@ def asked(stacks: Deployed) -> dict[str, list[Request]]:
     }
 
 
-def of_jobs(stacks: Deployed, training_image: str) -> list[Request]:
+def of_jobs(stacks: Deployed, training_image: str, *, spot: bool = False) -> list[Request]:
     """What SageMaker does in an execution of the committed pipeline, and with its model."""
     images = {"TrainingImage": training_image, "ProcessingImage": processing_image(stacks.place.region)}
     target = Target(
@@ -56,7 +58,8 @@ def of_jobs(stacks: Deployed, training_image: str) -> list[Request]:
         region=stacks.place.region,
         pipeline=stacks.outputs["PipelineName"],
     )
-    return Jobs(published(target, images), stacks.place).requests()
+    definition = published(target, images)
+    return Jobs(with_spot(definition, BUILT_IN) if spot else definition, stacks.place).requests()
 
 
 def of_storages(stacks: Deployed) -> Iterator[Call]:

@@ -71,6 +71,9 @@ class Jobs:
             yield from self._reading(self._uri(source["S3Uri"]), source["S3DataType"])
         for target in _found(arguments, "S3Output", "OutputDataConfig"):
             yield from self._writing(self._uri(target.get("S3Uri") or target["S3OutputPath"]))
+        for both in _found(arguments, "CheckpointConfig"):
+            yield from self._reading(self._uri(both["S3Uri"]), "S3Prefix")
+            yield from self._writing(self._uri(both["S3Uri"]))
 
     def _reading(self, uri: str, kind: str) -> Iterator[Request]:
         bucket, key = _split(uri)

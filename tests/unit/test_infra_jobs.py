@@ -36,6 +36,14 @@ def test_the_role_may_do_nothing_that_the_pipeline_does_not_need():
     assert unused(stacks.sagemaker, asked) == []
 
 
+def test_the_role_may_keep_the_checkpoints_of_a_training_on_spot_instances():
+    stacks = deployed()
+    asked = of_jobs(stacks, built_in_image(stacks.place.region), spot=True)
+
+    assert any("/checkpoints/" in str(each) for each in asked)
+    assert refused(stacks, asked) == []
+
+
 @pytest.mark.parametrize("region", COMMERCIAL)
 def test_the_images_of_aws_may_be_pulled_in_every_region(region: str):
     stacks = moved(deployed(), region)

@@ -141,6 +141,8 @@ def _provision(options: argparse.Namespace) -> int:
         if not _agreed(options, provision, notes, console):
             return 1
         core, settings = provision.core(parameters)
+        if options.write_env:  # early, for a backend that has to be started with it before it can be connected
+            write_env(options.write_env, service_env(settings, clients.region))
         hook = _function(options, provision, core, settings) or (f"{address}/webhook" if address else "")
         setup = Setup(settings, cloud=Aws(settings), studio=studio, console=console, patience=options.wait)
         project, tasks = _project(options, setup, title, interface)
@@ -291,13 +293,11 @@ def _settings_lines(
     options: argparse.Namespace, settings: Settings, region: str, core: Stack, *, connected: bool
 ) -> Iterator[str]:
     """What runs the backend needs to know; the secret part is in a file and in the secret alone."""
-    values = service_env(settings, region)
     if options.write_env:
-        write_env(options.write_env, values)
         yield f"\nThe backend's settings, with token and password: {options.write_env}"
     elif options.trigger == "backend":
         yield "\nThe backend's settings:"
-        yield from _open(values)
+        yield from _open(service_env(settings, region))
         yield f"  {', '.join(SECRETS)}: in the secret {core.outputs['SecretArn']}, or in a file with --write-env FILE"
     yield f"Policy for the backend's role or user: {core.outputs['BackendPolicyArn']}"
     yield f"Policy for Label Studio's role or user: {core.outputs['LabelStudioStoragePolicyArn']}"

@@ -216,6 +216,13 @@ class StudioSetup(LabelStudio):
         self._client.ml.update(_id(found.id, "ML backend"), project=project, **wanted, **secret)
         return _change(found, wanted)
 
+    @translated
+    def show_predictions(self, project: int, url: str) -> None:
+        """The project shows and orders by the predictions of the ML backend at *url*, if it is there."""
+        backend = self.ml_backend(project, url)
+        if backend is not None:
+            self._client.projects.update(project, model_version=backend.title)
+
 
 def _is_at(storage: Any, wanted: Storage) -> bool:  # noqa: ANN401  # the SDK has a class for each kind
     place = (storage.bucket, (storage.prefix or "").rstrip("/"))

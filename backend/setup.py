@@ -47,6 +47,7 @@ class Studio(Protocol):
     def sync_state(self, project: int, storage: int) -> Sync: ...
     def ensure_webhook(self, project: int, url: str, headers: Mapping[str, str]) -> Change: ...
     def ensure_backend(self, project: int, url: str, *, title: str, basic_auth: tuple[str, str] | None) -> Change: ...
+    def show_predictions(self, project: int, url: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +206,8 @@ class Setup:
         change = self._patiently(lambda: self.studio.ensure_webhook(project.id, *self._hook(url)))
         self.console.item("webhook", f"{url}/webhook: {change}")
 
-    def connection(self, project: Project, url: str) -> None:
-        """Label Studio asks the ML backend at *url*, which has its webhook, for predictions.
+    def connection(self, project: Project, url: str, *, hears: bool = True) -> None:
+        """Label Studio asks the ML backend at *url*, which has its webhook if it *hears* the events, for predictions.
 
         The webhook comes first: Label Studio makes one itself where there is none, but without the password.
         """
@@ -214,8 +215,13 @@ class Setup:
         change = self._patiently(
             lambda: self.studio.ensure_backend(project.id, url, title=self.settings.model_name, basic_auth=auth)
         )
-        self.studio.ensure_webhook(project.id, *self._hook(url))  # an ML backend that was there may have had its own
+        if hears:  # an ML backend that was there may have had its own
+            self.studio.ensure_webhook(project.id, *self._hook(url))
         self.console.item("ML backend", f"{url}: {change}")
+
+    def shown(self, project: Project, url: str) -> None:
+        """Label Studio shows what the ML backend at *url* predicts: it forgets that when another one goes."""
+        self._patiently(lambda: self.studio.show_predictions(project.id, url))
 
     def _hook(self, url: str) -> tuple[str, dict[str, str]]:
         """Where events go, and the headers that they need there."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import stat
-import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import boto3
-import httpx
 import pytest
 
 from demo import services
@@ -22,79 +20,17 @@ from demo.process import Service
 from demo.services import Plan, isolated_environment
 from demo.stack import Stack
 from demo.state import ROOT, Folder, load_state
-from tests.infra.account import REGION
+from tests.e2e.person import NETWORK, Api, Backend, Person
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
-NAME = "birds"
-# Label Studio takes no address that it cannot resolve; AWS's own name servers know every API at once.
-NAME_SERVER = """
-import socket
-
-known = socket.gethostbyname
-socket.gethostbyname = lambda host: "192.0.2.1" if ".execute-api." in host else known(host)
-"""
-
-
-class Person:
-    """Somebody with an account, a Label Studio, and a terminal whose text is kept."""
-
-    def __init__(self, stack: Stack) -> None:
-        plan = stack.plan
-        self.account = plan.url("account")
-        self.studio = plan.url("label_studio")
-        self.token = plan.state.secrets.label_studio_token
-        self.environment = {
-            **plan.environment,
-            "AWS_ENDPOINT_URL": self.account,
-            "AWS_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "a-secret-key",
-            "LABEL_STUDIO_URL": self.studio,
-            "LABEL_STUDIO_API_KEY": self.token,
-            "SAGEMAKER_PIPELINE": NAME,
-        }
-        self.transcript: list[str] = []
-
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "backend", *arguments],
-            cwd=ROOT,
-            env={**self.environment, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        self.transcript.append(f"$ python -m backend {' '.join(arguments)}\n{done.stdout}")
-        return done
-
-    def provision(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        place = ("--storage-endpoint", self.account, "--storage-keys")
-        return self.run("provision", "--yes", *place, *arguments)
-
-    def hooks(self) -> list[dict[str, Any]]:
-        headers = {"Authorization": f"Token {self.token}"}
-        answer = httpx.get(f"{self.studio}/api/webhooks/", params={"project": 1}, headers=headers, timeout=60)
-        return list(answer.raise_for_status().json())
-
-    def client(self, service: str) -> Any:
-        return boto3.client(  # type: ignore[call-overload]
-            service,
-            endpoint_url=self.account,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="a-secret-key",
-        )
 
 
 @pytest.fixture(scope="module")
-def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+def stack(tmp_path_factory: pytest.TempPathFactory, api: Api) -> Iterator[Stack]:
     """An account and a Label Studio that nobody has used yet."""
     folder = Folder(tmp_path_factory.mktemp("account"))
     folder.make()
@@ -104,18 +40,43 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     command = [sys.executable, "-m", "tests.infra.account_server", str(port)]
     environment = {**stack.plan.environment, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     try:
-        (folder.path / "sitecustomize.py").write_text(NAME_SERVER, encoding="utf-8")
+        (folder.path / "sitecustomize.py").write_text(NETWORK, encoding="utf-8")
         service = services.label_studio(stack.plan)
-        known = {**service.environment, "PYTHONPATH": str(folder.path)}
+        known = {**service.environment, "PYTHONPATH": str(folder.path), "AWS_API": api.url}
         label_studio = stack.start(replace(service, environment=known))
         stack.wait(stack.start(Service("account", "AWS account", command, environment, port, "/moto-api/", 60)))
         stack.wait(label_studio)
-        made = Person(stack)
-        yield made
-        if path := os.environ.get("AWS_TRANSCRIPT"):
-            (ROOT / path).write_text("\n".join(made.transcript), encoding="utf-8")
+        yield stack
     finally:
         stack.stop()
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Api]:
+    """What every Lambda function's address leads to."""
+    made = Api()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def person(stack: Stack) -> Iterator[Person]:
+    """Somebody who has them."""
+    made = Person(stack)
+    yield made
+    if path := os.environ.get("AWS_TRANSCRIPT"):
+        (ROOT / path).write_text("\n".join(made.transcript), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def backend(stack: Stack, person: Person, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """A backend as the deployment wants it."""
+    settings = tmp_path_factory.mktemp("backend") / "backend.env"
+    assert person.provision("--trigger", "lambda", "--write-env", str(settings)).returncode == 0
+    made = Backend(stack, person, settings)
+    made.start()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +133,86 @@ def test_the_doctor_finds_in_order_what_was_made(person: Person):
     # Bucket policies and quotas are not emulated, and the API's name is nobody's.
     assert not_ok == {"bucket, TLS", "quota", "trigger"}, done.stdout
     assert "with the password" in done.stdout
+
+
+def test_the_events_go_over_to_a_backend_and_back_and_each_is_heard_once(person: Person, backend: Backend, api: Api):
+    second = person.provision("--trigger", "lambda", "--title", "Second birds")
+    assert second.returncode == 0, second.stdout
+    assert [len(person.wired(project)[0]) for project in (1, 2)] == [1, 1]
+    steps = (
+        (("--trigger", "backend", "--backend-url", backend.url), (f"{backend.url}/webhook",)),
+        (("--trigger", "lambda", "--backend-url", backend.url), ()),
+        (("--trigger", "backend", "--backend-url", backend.url), (f"{backend.url}/webhook",)),
+    )
+    for arguments, hooks in steps:
+        by_lambda, by_backend = len(api.annotations()), backend.annotations()
+
+        done = person.provision(*arguments)
+
+        assert done.returncode == 0, done.stdout
+        for project in (1, 2):
+            (hook,), connected = person.wired(project)
+            assert (hook == hooks[0]) if hooks else ".execute-api." in hook
+            assert connected == [backend.url]
+            person.annotate(project)
+        heard = (len(api.annotations()) - by_lambda, backend.annotations() - by_backend)
+        assert heard == ((0, 2) if hooks else (2, 0))
+        stacks = {each["StackName"] for each in person.client("cloudformation").describe_stacks()["Stacks"]}
+        assert ("birds-trigger" in stacks) is not bool(hooks)
+    assert all(password.startswith("Basic ") for password in api.annotations())
+
+
+def test_a_backend_stays_connected_when_the_lambda_function_takes_over(person: Person, backend: Backend):
+    place = ("--trigger", "lambda", "--backend-url", backend.url)
+    done, again, more = person.provision("--trigger", "lambda"), person.provision(*place), person.provision(*place)
+
+    assert (done.returncode, again.returncode, more.returncode) == (0, 0, 0), done.stdout + again.stdout + more.stdout
+    (hook,), connected = person.wired()
+    assert (".execute-api." in hook, connected) == (True, [backend.url])
+    for said in (again.stdout, more.stdout):
+        assert not [line for line in said.splitlines() if line.endswith(("made", "updated")) or "taken out" in line]
+
+
+def test_a_backend_that_moved_is_connected_at_its_new_address_alone(person: Person, backend: Backend):
+    moved = backend.url.replace("127.0.0.1", "localhost")
+    for url in (moved, backend.url):
+        done = person.provision("--backend-url", url)
+        assert done.returncode == 0, done.stdout
+        assert person.wired() == ([f"{url}/webhook"], [url])
+
+
+def test_a_password_that_was_rotated_is_mended_where_it_is_carried(person: Person, backend: Backend, tmp_path: Path):
+    core = person.client("cloudformation").describe_stacks(StackName="birds-core")["Stacks"][0]
+    secret = next(each["OutputValue"] for each in core["Outputs"] if each["OutputKey"] == "SecretArn")
+    rotated = {"BASIC_AUTH_USER": "ann", "BASIC_AUTH_PASS": "another-password"}
+    person.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=json.dumps(rotated))
+
+    examined = person.run("doctor").stdout
+    refused = person.provision("--backend-url", backend.url, "--write-env", str(backend.settings))
+    backend.stop()
+    backend.start()
+    mended = person.provision("--backend-url", backend.url)
+
+    assert "its header Authorization is not the one" in examined
+    assert "refuses BASIC_AUTH_USER and BASIC_AUTH_PASS" in examined
+    assert refused.returncode == 1
+    assert "must be the same here as where the backend runs" in refused.stdout
+    assert mended.returncode == 0, mended.stdout
+    before = backend.annotations()
+    for project in (1, 2):
+        person.annotate(project)
+    assert backend.annotations() == before + 2
+    assert {each["state"] for each in person.listed("/api/ml")} == {"CO"}
+    assert "another-password" not in "".join(person.transcript)
+
+
+def test_a_deployment_of_another_label_studio_is_refused_by_provision_and_by_destroy(person: Person):
+    elsewhere = {"LABEL_STUDIO_URL": person.studio.replace("127.0.0.1", "localhost")}
+    for command in (("provision",), ("destroy",)):
+        done = person.run(*command, "--yes", **elsewhere)
+        assert done.returncode == 1
+        assert f"belongs to the Label Studio at {person.studio}" in done.stdout.splitlines()[-1]
+        assert "Traceback" not in done.stdout
 
 
 def test_destroy_takes_it_away_and_the_next_one_finds_nothing(person: Person):

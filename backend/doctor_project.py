@@ -29,6 +29,7 @@ class Studio(Protocol):
     def connections(self, project: int) -> list[Connection]: ...
     def sources(self, project: int) -> list[Place]: ...
     def targets(self, project: int) -> list[Place]: ...
+    def unreachable(self, project: int, url: str) -> str: ...
 
 
 class Cloud(Protocol):
@@ -147,6 +148,8 @@ class ProjectDoctor:
         def health() -> Iterator[Finding]:
             answer = self.probe("GET", f"{connection.url.rstrip('/')}/health", auth=self.settings.basic_auth)
             yield health_finding(self._name("health"), connection, answer)
+            # What the backend itself cannot reach, from where it runs.
+            yield from (wrong(self._name("health"), f"{connection.url} tells: {each}") for each in answer.told)
 
         return health
 
@@ -164,6 +167,15 @@ class ProjectDoctor:
                 yield wrong(name, f"{hook.url}: {fault}")
             else:
                 yield self._heard(name, hook)
+        if self.trigger:
+            yield self._reached(name)
+
+    def _reached(self, name: str) -> Finding:
+        """Whether Label Studio reaches the Lambda function's address, from where it runs."""
+        if reason := self.studio.unreachable(self.project.id, self.trigger):
+            todo = "let Label Studio's machine out to that address by HTTPS (port 443), or use --trigger backend"
+            return wrong(name, f"Label Studio does not reach {self.trigger}: {reason}; {todo}")
+        return ok(name, f"Label Studio reaches {self.trigger}")
 
     def _heard(self, name: str, hook: Hook) -> Finding:
         if self.settings.basic_auth:

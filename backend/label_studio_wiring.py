@@ -1,11 +1,15 @@
 """Adapter: how Label Studio's projects are wired to storages, webhooks and ML backends; to look at and to take away."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from backend.errors import LabelStudioError
 from backend.label_studio import LabelStudio, translated
+
+_ANSWERED = re.compile(r"\d{3} (Client|Server) Error|authentication parameters|look like a valid ML backend")
+_SHORTER = re.compile(r".*Additional info: ?|\w*ConnectionPool\([^)]*\): |\(Caused by.*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,23 @@ class StudioWiring(LabelStudio):
     def targets(self, project: int) -> list[Place]:
         """Where the project's annotations are copied to, in S3."""
         return [_place(each) for each in self._client.export_storage.s3.list(project=project)]
+
+    def unreachable(self, project: int, url: str) -> str:
+        """Why Label Studio does not reach an address that is no ML backend; '' where it does.
+
+        It can be asked only by an ML backend that is to be made there, which it refuses with what it was answered.
+        """
+        try:
+            self._client.ml.delete(_id(self._made_backend(project, url)))
+        except LabelStudioError as error:
+            told = str(error)
+            return "" if _ANSWERED.search(told) else _SHORTER.sub("", told)
+        return ""
+
+    @translated
+    def _made_backend(self, project: int, url: str) -> int | None:
+        made: int | None = self._client.ml.create(project=project, url=url, title="Is it reached?").id
+        return made
 
     @translated
     def delete_hook(self, hook: Hook) -> None:

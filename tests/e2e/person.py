@@ -52,6 +52,7 @@ class Api:
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, str]] = []
+        self.away = False
         api = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -64,7 +65,8 @@ class Api:
                 self._answer(201)
 
             def do_GET(self) -> None:
-                self._answer(403)
+                if not api.away:
+                    self._answer(403)
 
             def _answer(self, status: int) -> None:
                 self.send_response(status)

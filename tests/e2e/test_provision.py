@@ -135,6 +135,18 @@ def test_the_doctor_finds_in_order_what_was_made(person: Person):
     assert "with the password" in done.stdout
 
 
+def test_the_doctor_tells_whether_label_studio_reaches_the_lambda_function(person: Person, api: Api):
+    reached = person.run("doctor").stdout
+    api.away = True
+    away = person.run("doctor").stdout
+    api.away = False
+
+    assert "Label Studio reaches https://" in reached
+    assert "Label Studio does not reach https://" in away
+    assert "let Label Studio's machine out to that address by HTTPS" in away
+    assert person.listed("/api/ml") == []
+
+
 def test_the_events_go_over_to_a_backend_and_back_and_each_is_heard_once(person: Person, backend: Backend, api: Api):
     second = person.provision("--trigger", "lambda", "--title", "Second birds")
     assert second.returncode == 0, second.stdout

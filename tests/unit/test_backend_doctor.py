@@ -130,7 +130,11 @@ def test_a_pipeline_that_was_put_there_with_spot_instances_is_the_committed_one(
         (Account(put=PutPipeline(DEFINITION, "arn:other")), "pipeline", "runs as arn:other"),
         (Account(trusted=None), "role", "there is no role"),
         (Account(trusted=False), "role", "does not trust sagemaker.amazonaws.com"),
-        (Account(quota={"ml.g4dn.xlarge for training job usage": 0.0}), "quota", "is 0, so it would fail: ask for 1 or more"),
+        (
+            Account(quota={"ml.g4dn.xlarge for training job usage": 0.0}),
+            "quota",
+            "is 0, so it would fail: ask for 1 or more",
+        ),
     ],
 )
 def test_what_is_wrong_in_aws_is_told_with_what_to_do(tmp_path: Path, account: Account, name: str, told: str):
@@ -169,6 +173,7 @@ class Studio:
     serving: Endpoint | None = None
     trained: tuple[str, ...] = ("Beak", "Wing")
     health: Answer = Answer(200, 0.01)  # noqa: RUF009  # frozen
+    out_of_reach: str = ""
     unasked: Answer = Answer(401, 0.1)  # noqa: RUF009  # frozen
 
     def whoami(self) -> str:
@@ -193,6 +198,9 @@ class Studio:
 
     def targets(self, project: int) -> list[Place]:
         return [self.target] if self.target else []
+
+    def unreachable(self, project: int, url: str) -> str:
+        return self.out_of_reach
 
     def endpoint(self, project: int) -> Endpoint | None:
         return self.serving
@@ -237,6 +245,11 @@ def test_a_project_in_order_with_the_lambda_function_has_nothing_wrong(tmp_path:
         (Studio(health=Answer(401, 0.1)), "3: health", "refuses BASIC_AUTH_USER"),
         (Studio(health=Answer(404, 0.1)), "3: health", "answers 404"),
         (Studio(health=Answer(200, 1.5)), "3: health", "took 1.5 s; Label Studio waits 1"),
+        (
+            Studio(health=Answer(200, 0.01, told=("LABEL_STUDIO_URL: away",))),
+            "3: health",
+            "tells: LABEL_STUDIO_URL: away",
+        ),
         (Studio(hook=None), "3: webhook", "none to http://backend.example:9090/webhook"),
         (Studio(hook=replace(HOOK, headers={})), "3: webhook", "its header Authorization is not the one"),
         (Studio(hook=replace(HOOK, active=False)), "3: webhook", "switched off"),
@@ -270,6 +283,12 @@ def test_a_lambda_function_that_lets_anybody_in_is_wrong(tmp_path: Path):
     studio = Studio(hook=replace(HOOK, url=TRIGGER), connection=None, unasked=Answer(200, 0.1))
     found = [each.name for each in in_studio(tmp_path, studio, trigger=TRIGGER) if each.state is State.WRONG]
     assert found == ["trigger"]
+
+
+def test_a_lambda_function_that_label_studio_does_not_reach_is_wrong(tmp_path: Path):
+    studio = Studio(hook=replace(HOOK, url=TRIGGER), connection=None, out_of_reach="timed out")
+    (found,) = [each for each in in_studio(tmp_path, studio, trigger=TRIGGER) if each.state is State.WRONG]
+    assert f"Label Studio does not reach {TRIGGER}: timed out; let Label Studio's machine out" in found.text
 
 
 def test_an_address_of_another_network_cannot_be_checked_from_here(tmp_path: Path):

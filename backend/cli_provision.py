@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from backend.cli_setup import (
     add_storages,
     check,
     farewell,
+    overrides,
+    pipeline_env,
     public_url,
     storages,
     target,
@@ -44,6 +46,10 @@ from pipeline.algorithms import repository_arn
 from pipeline.publish import Artifacts, publish
 from pipeline.rendering import committed_definition
 from pipeline.spot import without_spot
+
+# How the services of docker-compose.yml call it; a deployment belongs to one Label Studio.
+_IN_COMPOSE = {"LABEL_STUDIO_URL": "http://label-studio:8080"}
+_LEFT_OUT = "\nLabel Studio was left out: the `setup` of docker-compose.yml makes the project and connects it."
 
 
 def add_provision(commands: Commands) -> None:
@@ -73,6 +79,12 @@ def _add_deployment(group: argparse._ArgumentGroup) -> None:
         action=argparse.BooleanOptionalAction,
         help="the Lambda function serves models too, for who calls the endpoint without a backend; a backend makes "
         "endpoints of its own (at first no, then as it was)",
+    )
+    group.add_argument(
+        "--label-studio",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="make the project there (yes); without, `docker compose up` does it, with what --write-env wrote",
     )
     group.add_argument("--write-env", type=Path, metavar="FILE", help="write the backend's settings there, mode 600")
     group.add_argument("--allowed-ips", metavar="LIST", help="from where the Lambda function's address may be called")
@@ -116,11 +128,11 @@ class CommittedPipeline:
 
 
 def _provision(options: argparse.Namespace) -> int:
-    settings, console = settings_to_come(os.environ), Console(sys.stdout)
+    console, settings = Console(sys.stdout), settings_to_come(_environment(options))
     # What people gave is checked before anything is made.
     title, interface, public = project_title(options.title), wanted_interface(options), public_url(options, settings)
     address = backend_url(options.backend_url) if options.backend_url else ""
-    _check_endpoint(options)
+    _check_options(options)
     parameters = _core_parameters(options, settings, public)
     clients, cloud = Clients.connect(), Aws(settings)
     pipelines = CommittedPipeline(options, cloud)
@@ -137,20 +149,36 @@ def _provision(options: argparse.Namespace) -> int:
     )
     studio = StudioSetup(settings.label_studio_url, settings.label_studio_api_key)
     with contextlib.closing(studio):
-        console.patiently(studio.whoami, seconds=options.wait)
+        if options.label_studio:
+            console.patiently(studio.whoami, seconds=options.wait)
         if not _agreed(options, provision, notes, console):
             return 1
         core, settings = provision.core(parameters)
         if options.write_env:  # early, for a backend that has to be started with it before it can be connected
-            write_env(options.write_env, service_env(settings, clients.region))
-        hook = _function(options, provision, core, settings) or (f"{address}/webhook" if address else "")
+            write_env(options.write_env, {**service_env(settings, clients.region), **pipeline_env(options)})
         setup = Setup(settings, cloud=Aws(settings), studio=studio, console=console, patience=options.wait)
+        if options.images:
+            setup.images(options.images, storages(options, settings, Aws(settings))[0].prefix)
+        if not options.label_studio:
+            _tell(console, [*_settings_lines(options, settings, clients.region, core), _LEFT_OUT])
+            return 0
+        hook = _function(options, provision, core, settings) or (f"{address}/webhook" if address else "")
         project, tasks = _project(options, setup, title, interface)
         _switch(options, provision, setup, project, hook=hook, backend=address)
-    for line in _settings_lines(options, settings, clients.region, core, connected=bool(hook)):
-        console.say(line)
+    _tell(console, _settings_lines(options, settings, clients.region, core))
+    if not hook:
+        console.say(f"When the backend runs: `python -m backend connect --title {title!r} --backend-url URL`")
     console.say(farewell(public, project.id, tasks, settings))
     return 0
+
+
+def _environment(options: argparse.Namespace) -> Mapping[str, str]:
+    return os.environ if options.label_studio else {**_IN_COMPOSE, **os.environ}
+
+
+def _tell(console: Console, lines: Iterable[str]) -> None:
+    for line in lines:
+        console.say(line)
 
 
 def _core_parameters(options: argparse.Namespace, settings: Settings, public: str) -> dict[str, str]:
@@ -167,11 +195,16 @@ def _core_parameters(options: argparse.Namespace, settings: Settings, public: st
     return given
 
 
-def _check_endpoint(options: argparse.Namespace) -> None:
+def _check_options(options: argparse.Namespace) -> None:
     if options.endpoint is not None and options.trigger != "lambda":
         given = "--endpoint" if options.endpoint else "--no-endpoint"
         raise BackendError(
             f"{given} is for the Lambda function: wanted --trigger lambda; a backend makes its endpoints"
+        )
+    if not options.label_studio and (options.trigger == "lambda" or options.backend_url):
+        given = "--backend-url" if options.backend_url else "--trigger lambda"
+        raise BackendError(
+            f"{given} connects Label Studio with something, and --no-label-studio leaves that out: wanted one"
         )
 
 
@@ -204,7 +237,8 @@ def plan(options: argparse.Namespace, provision: Provision) -> Iterator[str]:
     if options.endpoint is False and _deployed_until_now(trigger):
         yield f"  {'endpoints':<44} those that are there stay and cost, until somebody deletes them"
     wired = ", webhook, ML backend" if options.backend_url else ", webhook" if options.trigger == "lambda" else ""
-    yield f"  {settings.label_studio_url:<44} project {options.title!r}, its storages{wired}"
+    if options.label_studio:
+        yield f"  {settings.label_studio_url:<44} project {options.title!r}, its storages{wired}"
     yield ""
     yield from cost_lines(
         Use(
@@ -229,7 +263,7 @@ def _deployed_until_now(trigger: Stack | None) -> bool:
 
 
 def _training_instance(options: argparse.Namespace) -> str:
-    chosen = dict(each.partition("=")[::2] for each in options.set)
+    chosen = overrides(options)
     parameters = {each["Name"]: each.get("DefaultValue") for each in committed_definition()["Parameters"]}
     return str(chosen.get("TrainingInstanceType") or parameters["TrainingInstanceType"])
 
@@ -281,17 +315,13 @@ def trigger_parameters(options: argparse.Namespace, settings: Settings) -> dict[
 def _project(options: argparse.Namespace, setup: Setup, title: str, interface: str) -> tuple[Project, int]:
     """The project with its storages, and the number of its tasks."""
     images, annotations = storages(options, setup.settings, Aws(setup.settings))
-    if options.images:
-        setup.images(options.images, images.prefix)
     project = setup.project(title, interface)
     tasks = setup.source(project, images, presign=options.presign)
     setup.target(project, annotations)
     return project, tasks
 
 
-def _settings_lines(
-    options: argparse.Namespace, settings: Settings, region: str, core: Stack, *, connected: bool
-) -> Iterator[str]:
+def _settings_lines(options: argparse.Namespace, settings: Settings, region: str, core: Stack) -> Iterator[str]:
     """What runs the backend needs to know; the secret part is in a file and in the secret alone."""
     if options.write_env:
         yield f"\nThe backend's settings, with token and password: {options.write_env}"
@@ -301,8 +331,6 @@ def _settings_lines(
         yield f"  {', '.join(SECRETS)}: in the secret {core.outputs['SecretArn']}, or in a file with --write-env FILE"
     yield f"Policy for the backend's role or user: {core.outputs['BackendPolicyArn']}"
     yield f"Policy for Label Studio's role or user: {core.outputs['LabelStudioStoragePolicyArn']}"
-    if not connected:
-        yield f"When the backend runs: `python -m backend connect --title {options.title!r} --backend-url URL`"
 
 
 def _open(values: Mapping[str, str]) -> Iterator[str]:

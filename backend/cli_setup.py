@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import TypeAlias
@@ -22,6 +23,7 @@ from backend.inputs import (
 )
 from backend.label_studio_setup import Storage, StudioSetup
 from backend.setup import Setup
+from pipeline.algorithms import BUILT_IN
 from pipeline.publish import Artifacts, Published, PublishError, Target, artifacts, parse_override, publish
 from pipeline.rendering import committed_definition
 
@@ -88,13 +90,44 @@ def add_storages(group: argparse._ArgumentGroup) -> None:
 
 
 def add_pipeline(group: argparse._ArgumentGroup) -> None:
-    """What differs from the committed pipeline."""
+    """What differs from the committed pipeline: by an option, else by the variable that ``--write-env`` writes."""
+    env = os.environ.get
     group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter's default")
     about = "what to train with: builtin, SageMaker's own, or segmenter, of which you give the image (builtin)"
-    group.add_argument("--algorithm", default="builtin", metavar="NAME", help=about)
-    group.add_argument("--image", default="", metavar="ADDRESS", help="segmenter's image in your ECR")
-    group.add_argument("--spot", action="store_true", help="train on spot instances, which cost less and may wait")
+    group.add_argument("--algorithm", default=env("ALGORITHM") or BUILT_IN, metavar="NAME", help=about)
+    group.add_argument(
+        "--image", default=env("ALGORITHM_IMAGE", ""), metavar="ADDRESS", help="segmenter's image in ECR"
+    )
+    spot = env("SPOT_TRAINING", "").lower() in {"true", "yes", "on", "1"}
+    about = "train on spot instances, which cost less and may wait"
+    group.add_argument("--spot", action=argparse.BooleanOptionalAction, default=spot, help=about)
     group.add_argument("--processing-image", default="", metavar="IMAGE", help="instead of AWS's PyTorch image")
+
+
+def pipeline_env(options: argparse.Namespace) -> dict[str, str]:
+    """The variables by which these choices are found again, so that nothing that runs later undoes them."""
+    return {
+        "ALGORITHM": options.algorithm,
+        "ALGORITHM_IMAGE": options.image,
+        "SPOT_TRAINING": str(options.spot).lower(),
+        "PIPELINE_PARAMETERS": ",".join(f"{name}={value}" for name, value in overrides(options).items()),
+    }
+
+
+def overrides(options: argparse.Namespace) -> dict[str, str]:
+    """Parameters whose default is another: those of PIPELINE_PARAMETERS, then those of ``--set``.
+
+    Raises:
+        BackendError: one is not of the form NAME=VALUE.
+    """
+    found: dict[str, str] = {}
+    by_variable = [each for each in os.environ.get("PIPELINE_PARAMETERS", "").split(",") if each.strip()]
+    for where, texts in (("PIPELINE_PARAMETERS", by_variable), ("--set", options.set)):
+        try:
+            found |= dict(parse_override(each.strip()) for each in texts)
+        except PublishError as error:
+            raise BackendError(f"{where}: {error}") from error
+    return found
 
 
 def _setup(options: argparse.Namespace) -> int:
@@ -164,10 +197,6 @@ def storages(options: argparse.Namespace, settings: Settings, cloud: Aws) -> tup
 
 def target(options: argparse.Namespace, settings: Settings, region: str) -> Target:
     """What the pipeline is to be like."""
-    try:
-        overrides = dict(parse_override(each) for each in options.set)
-    except PublishError as error:
-        raise BackendError(f"--set: {error}") from error
     return Target(
         bucket=settings.s3_bucket,
         prefix=settings.s3_prefix,
@@ -178,7 +207,7 @@ def target(options: argparse.Namespace, settings: Settings, region: str) -> Targ
         image=options.image,
         spot=options.spot,
         processing_image=options.processing_image,
-        overrides=overrides,
+        overrides=overrides(options),
     )
 
 

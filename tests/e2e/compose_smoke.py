@@ -12,7 +12,7 @@ compose.account.yml beside this file stands for an account of AWS; with this in 
     SAGEMAKER_ROLE_ARN=arn:aws:iam::123456789012:role/emulated
     POLL_SECONDS=5
     TRAINING_COOLDOWN_SECONDS=30
-    MAX_TRAINING_SECONDS=120
+    PIPELINE_PARAMETERS=MaxTrainingSeconds=120
 """
 
 from __future__ import annotations

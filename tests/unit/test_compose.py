@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import tomllib
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import yaml
 from botocore.utils import ContainerMetadataFetcher
 from check_jsonschema.builtin_schemas import get_builtin_schema  # type: ignore[import-untyped]
 
+from backend.cli_setup import pipeline_env
 from backend.config import Settings
 from backend.credentials import ROUTE
 
@@ -151,7 +153,7 @@ def test_label_studio_reaches_the_backend_by_a_name_with_a_dot() -> None:
 
 def test_every_setting_can_be_set_from_the_env_file() -> None:
     fixed = {"label_studio_url", "port", "model_dir"}  # where things are inside the containers
-    fixed |= {"annotations_prefix"}  # the Lambda function's alone
+    fixed |= {"annotations_prefix", "deploy_endpoints"}  # the Lambda function's alone
     settable = {field.name.upper() for field in dataclasses.fields(Settings) if field.name not in fixed}
 
     assert settable - set(services()["backend"]["environment"]) == set()
@@ -177,11 +179,11 @@ def test_what_aws_requires_is_explained_in_the_example() -> None:
         assert f"#{variable}=" in (ROOT / ".env.example").read_text()
 
 
-def test_with_aws_the_algorithm_and_its_image_can_be_chosen() -> None:
-    command = load("compose.aws.yml")["services"]["setup"]["command"]
+def test_with_aws_what_provision_was_told_of_the_pipeline_is_what_setup_is_told() -> None:
+    told = pipeline_env(Namespace(algorithm="builtin", image="", spot=False, set=[]))
 
-    assert {"--algorithm=${ALGORITHM:-builtin}", "--image=${ALGORITHM_IMAGE:-}"} <= set(command)
-    for variable in ("ALGORITHM", "ALGORITHM_IMAGE"):
+    assert told.keys() <= load("compose.aws.yml")["services"]["setup"]["environment"].keys()
+    for variable in told:
         assert f"\n#{variable}=" in (ROOT / ".env.example").read_text()
 
 

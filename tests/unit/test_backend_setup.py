@@ -105,6 +105,9 @@ class Studio:
         self.calls.append(("backend", url, title, basic_auth))
         return "made"
 
+    def show_predictions(self, project: int, url: str) -> None:
+        self.calls.append(("shown", project, url))
+
 
 @dataclass
 class Bench:
@@ -377,3 +380,9 @@ def test_a_project_that_was_made_though_no_answer_came_is_not_made_twice(bench: 
 
     assert bench.project().id == 7
     assert len(bench.studio.projects) == 1
+
+
+def test_what_a_backend_predicts_can_be_chosen_to_be_shown(bench: Bench):
+    bench.setup.shown(bench.project(), "http://backend.internal:9090")
+
+    assert bench.studio.calls[-1] == ("shown", 7, "http://backend.internal:9090")

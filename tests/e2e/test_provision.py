@@ -19,7 +19,7 @@ from demo.ports import PREFERRED
 from demo.process import Service
 from demo.services import Plan, isolated_environment
 from demo.stack import Stack
-from demo.state import ROOT, Folder, load_state
+from demo.state import Folder, load_state
 from tests.e2e.person import NETWORK, Api, Backend, Person
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+APART = 2000  # from the ports of the other end-to-end tests, which may run at the same time
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, api: Api) -> Iterator[Stack]
     """An account and a Label Studio that nobody has used yet."""
     folder = Folder(tmp_path_factory.mktemp("account"))
     folder.make()
-    state = load_state(folder, {**PREFERRED, "account": 5566})
+    ports = {name: port + APART for name, port in PREFERRED.items()}
+    state = load_state(folder, {**ports, "account": 5566})
     stack = Stack(Plan(folder, state, isolated_environment(os.environ)), Display(stream=io.StringIO()))
     port = state.ports["account"]
     command = [sys.executable, "-m", "tests.infra.account_server", str(port)]
@@ -60,12 +62,9 @@ def api() -> Iterator[Api]:
 
 
 @pytest.fixture(scope="module")
-def person(stack: Stack) -> Iterator[Person]:
+def person(stack: Stack) -> Person:
     """Somebody who has them."""
-    made = Person(stack)
-    yield made
-    if path := os.environ.get("AWS_TRANSCRIPT"):
-        (ROOT / path).write_text("\n".join(made.transcript), encoding="utf-8")
+    return Person(stack)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ def read_seen() -> dict[str, list[str]]:
     return found
 
 
-def write_seen(actions: Mapping[str, list[str]]) -> None:
-    """Keep what was recorded."""
-    PATH.write_text(json.dumps(actions, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+def add_seen(actions: Mapping[str, list[str]]) -> None:
+    """Keep what was recorded too: not each run comes to each call."""
+    kept = read_seen()
+    together = {policy: sorted({*kept.get(policy, []), *found}) for policy, found in actions.items()}
+    PATH.write_text(json.dumps({**kept, **together}, indent=2, sort_keys=True) + "\n", encoding="utf-8")

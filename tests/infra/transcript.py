@@ -6,7 +6,6 @@ from pathlib import Path
 
 PATH = Path(__file__).parents[2] / "docs" / "aws-transcript.md"
 _BLOCK = re.compile(r"```console\n\$ python -m (backend .*)\n((?:.*\n)*?)```")
-# What is another one each time: ends of names, digests of ARNs, the API's id, ports.
 # What is another one each time: how CloudFormation and Secrets Manager end names, and the API's id.
 _CHANCE = (
     (re.compile(r"\b(birds-core-(?:bucket|Secret|[A-Za-z]+Policy|[A-Za-z]+Role)-)[A-Za-z0-9-]+"), r"\1..."),

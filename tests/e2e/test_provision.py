@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
-APART = 2000  # from the ports of the other end-to-end tests, which may run at the same time
+APART = 900  # from the ports of the other end-to-end tests, which may run at the same time; of four digits, too
 
 
 @pytest.fixture(scope="module")

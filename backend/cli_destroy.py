@@ -12,6 +12,7 @@ from backend.config import Settings
 from backend.console import Console, agreed
 from backend.errors import LabelStudioError
 from backend.label_studio_wiring import StudioWiring
+from backend.ownership import Marks
 from backend.provision import settings_to_come
 from backend.rollout import Rollout
 from backend.stacks import Stacks
@@ -50,7 +51,7 @@ def _destroy(options: argparse.Namespace) -> int:
     if not agreed("\nGo on?", yes=options.yes, asked=sys.stdout, answers=sys.stdin):
         return 1
     if not options.leave_label_studio:
-        _unhook(settings, found, console)
+        _unhook(settings, teardown.marks(found), console)
     _take_away(teardown, found, data=options.data)
     return 0
 
@@ -71,11 +72,10 @@ def _take_away(teardown: Teardown, found: Found, *, data: bool) -> None:
         )
 
 
-def _unhook(settings: Settings, found: Found, console: Console) -> None:
-    urls = {stack.outputs.get("WebhookUrl", "") for stack in found.stacks}
+def _unhook(settings: Settings, marks: Marks, console: Console) -> None:
     with contextlib.closing(StudioWiring(settings.label_studio_url, settings.label_studio_api_key)) as wiring:
         try:
-            unhook(wiring, console, urls, is_ours=settings.is_model_version)
+            unhook(wiring, console, marks)
         except LabelStudioError as error:
             raise LabelStudioError(
                 f"{error}\nNothing was deleted in AWS. Without Label Studio: --leave-label-studio"

@@ -5,8 +5,9 @@ from typing import Protocol
 
 from backend.config import Settings
 from backend.console import Console
-from backend.label_studio import Project, basic_authorization, same_place
+from backend.label_studio import Project, same_place
 from backend.label_studio_wiring import Connection, Hook
+from backend.ownership import Marks, leads_to, left, webhook_of
 
 
 class Wiring(Protocol):
@@ -48,31 +49,37 @@ class Switch:
         if not self.hook and not self.former:
             return []
         others = (each for each in self.wiring.projects() if each.id != project.id)
-        return [each for each in others if any(map(self._is_heard, self.wiring.hooks(each.id)))]
+        marks = self._marks()
+        return [each for each in others if any(map(marks.hears, self.wiring.hooks(each.id)))]
 
-    def _is_heard(self, hook: Hook) -> bool:
-        return _leads_to(hook, {self.hook, self.former}) or self._has_password(hook)
-
-    def _has_password(self, hook: Hook) -> bool:
+    def _marks(self) -> Marks:
         auth = self.settings.basic_auth
-        return auth is not None and hook.headers.get("Authorization") == basic_authorization(*auth)
+        return Marks(
+            is_version=self.settings.is_model_version,
+            addresses={self.hook, self.former},
+            passwords=() if auth is None else (auth,),
+        )
 
     def over(self, project: Project) -> None:
         """The project has one webhook of the deployment, and one ML backend at most; those of others stay."""
+        mine = self._connections(project)  # before a new webhook makes it look as if all had been the deployment's
         if self.hook:
             self.setup.webhook(project, self.hook.removesuffix("/webhook"))
         if self.backend:
             hears = same_place(self.hook, f"{self.backend}/webhook")
             self.setup.connection(project, self.backend, hears=hears)
-        mine = self._connections(project)
         self._take_out_connections(project, mine)
         self._take_out_hooks(project, mine)
 
     def _connections(self, project: Project) -> list[Connection]:
         if not self.hook:
             return []
-        found = self.wiring.connections(project.id)
-        return [each for each in found if any(map(self.settings.is_model_version, each.names))]
+        marks, found = self._marks(), self.wiring.connections(project.id)
+        mine = marks.own(found, self.wiring.hooks(project.id))
+        for each in marks.others(found, mine):
+            if not same_place(each.url, self.backend):
+                self.console.item("ML backend", left(each, project))
+        return mine
 
     def _take_out_connections(self, project: Project, mine: list[Connection]) -> None:
         old = [each for each in mine if self.backend and not same_place(each.url, self.backend)]
@@ -84,15 +91,11 @@ class Switch:
 
     def _take_out_hooks(self, project: Project, mine: list[Connection]) -> None:
         """A webhook to an ML backend, which Label Studio makes by itself, would let an annotation be heard twice."""
-        backends = {self.backend, *(each.url for each in mine)} - {""}
-        old = {self.former, *(f"{each.rstrip('/')}/webhook" for each in backends)}
+        marks = self._marks()
+        old = {self.former, *map(webhook_of, mine), f"{self.backend}/webhook" if self.backend else ""}
         for hook in self.wiring.hooks(project.id):
-            if _leads_to(hook, {self.hook}):
+            if leads_to(hook, {self.hook}):
                 continue
-            if _leads_to(hook, old) or (self.hook and self._has_password(hook)):
+            if leads_to(hook, old) or (self.hook and marks.hears(hook)):
                 self.wiring.delete_hook(hook)
                 self.console.item("webhook", f"{hook.url}: taken out of project {project.id}")
-
-
-def _leads_to(hook: Hook, places: set[str]) -> bool:
-    return any(place and same_place(hook.url, place) for place in places)

@@ -1,15 +1,16 @@
 """Takes a deployment away, step by step; one that broke off goes on where it was."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from backend.account import KINDS, Kind
 from backend.config import Settings
 from backend.console import Console
-from backend.errors import BackendError
-from backend.label_studio import Project, same_place
+from backend.errors import AwsAccessError, AwsAwayError, AwsError, BackendError
+from backend.label_studio import Project
 from backend.label_studio_wiring import Connection, Hook
+from backend.ownership import Marks, leads_to, left, webhook_of
 from backend.provision import Layer, check_ours, other_studio, stack_name
 from backend.rollout import Rollout
 from backend.stacks import Stack
@@ -32,6 +33,7 @@ class Wiring(Protocol):
 class AccountContents(Protocol):
     """What is needed of the account, beside its stacks."""
 
+    def secret(self, arn: str) -> dict[str, str]: ...
     def running_executions(self) -> list[str]: ...
     def stop_execution(self, arn: str) -> None: ...
     def served(self, kind: Kind) -> list[str]: ...
@@ -56,21 +58,18 @@ class Found:
         return not (self.stacks or self.executions or self.served or self.bucket)
 
 
-def unhook(
-    wiring: Wiring, console: Console, urls: Collection[str], *, is_ours: Callable[[str], bool] | None = None
-) -> None:
-    """No project sends events to *urls*, nor has an ML backend by one of whose names *is_ours* knows it.
-
-    A webhook to such an ML backend goes with it.
-    """
+def unhook(wiring: Wiring, console: Console, marks: Marks) -> None:
+    """No project sends events to the deployment, nor has its ML backend; those of others stay."""
     for project in wiring.projects():
-        mine = [each for each in wiring.connections(project.id) if is_ours and any(map(is_ours, each.names))]
-        places = {*urls, *(f"{each.url.rstrip('/')}/webhook" for each in mine)} - {""}
+        hooks, found = wiring.hooks(project.id), wiring.connections(project.id)
+        mine = marks.own(found, hooks)
         for connection in mine:
             wiring.delete_connection(connection)
             console.item("ML backend", f"{connection.url}: taken out of project {project.id}")
-        for hook in wiring.hooks(project.id):
-            if any(same_place(hook.url, place) for place in places):
+        for connection in marks.others(found, mine):
+            console.item("ML backend", left(connection, project))
+        for hook in hooks:
+            if marks.hears(hook) or leads_to(hook, set(map(webhook_of, mine))):
                 wiring.delete_hook(hook)
                 console.item("webhook", f"{hook.url}: taken out of project {project.id}")
 
@@ -101,6 +100,32 @@ class Teardown:
             served=tuple((kind, name) for kind in KINDS for name in self.account.served(kind)),
             bucket=self._bucket(there),
         )
+
+    def marks(self, found: Found) -> Marks:
+        """By what Label Studio's webhooks and ML backends are known to be this deployment's."""
+        outputs = {name: value for stack in found.stacks for name, value in stack.outputs.items()}
+        service = outputs.get("Url", "")  # of container.yaml
+        return Marks(
+            is_version=self.settings.is_model_version,
+            addresses={outputs.get("WebhookUrl", ""), f"{service}/webhook" if service else ""},
+            passwords=self._password(outputs.get("SecretArn", "")),
+        )
+
+    def _password(self, secret: str) -> Collection[tuple[str, str]]:
+        """The one in the secret, with which `provision` made the webhooks; else the one of the environment."""
+        values = self._secret(secret) if secret else {}
+        user, password = values.get("BASIC_AUTH_USER", ""), values.get("BASIC_AUTH_PASS", "")
+        if user and password:
+            return [(user, password)]
+        return [self.settings.basic_auth] if self.settings.basic_auth else []
+
+    def _secret(self, arn: str) -> Mapping[str, str]:
+        try:
+            return self.account.secret(arn)
+        except (AwsAccessError, AwsAwayError):
+            raise
+        except AwsError:  # it was deleted: a `destroy` that broke off, or somebody
+            return {}
 
     def _check(self, stack: Stack) -> None:
         check_ours(stack, self.settings)

@@ -8,15 +8,17 @@ import pytest
 from backend.console import Console, agreed
 from backend.costs import Use, cost_lines
 from backend.errors import BackendError
-from backend.label_studio import Project
+from backend.label_studio import Project, basic_authorization
 from backend.label_studio_wiring import Connection, Hook
+from backend.ownership import Marks
 from backend.teardown import unhook
 
 TRIGGER = "https://abc.execute-api.eu-west-1.amazonaws.com/v1/webhook"
 
 
-def hook(number: int, url: str) -> Hook:
-    return Hook(number, url, {}, active=True, with_payload=True, for_all=True)
+def hook(number: int, url: str, password: str = "") -> Hook:
+    headers = {"Authorization": basic_authorization("label-studio", password)} if password else {}
+    return Hook(number, url, headers, active=True, with_payload=True, for_all=True)
 
 
 def connection(number: int, url: str, title: str) -> Connection:
@@ -47,19 +49,40 @@ class Studio:
         self.deleted.append(connection.url)
 
 
+MARKS = Marks(
+    is_version=lambda name: name.startswith("segmentation"),
+    addresses={TRIGGER, ""},
+    passwords=[("label-studio", "ours")],
+)
+
+
 def test_only_our_ml_backend_and_the_webhook_to_it_are_taken_out():
     studio = Studio(
         wired=[connection(1, "http://ours:9090", "segmentation v3"), connection(2, "http://other", "SAM")],
-        hooked=[hook(1, "http://ours:9090/webhook"), hook(2, "http://other/webhook")],
+        hooked=[hook(1, "http://ours:9090/webhook", "ours"), hook(2, "http://other/webhook")],
     )
-    unhook(studio, Console(io.StringIO()), set(), is_ours=lambda name: name.startswith("segmentation"))
+    unhook(studio, Console(io.StringIO()), MARKS)
     assert studio.deleted == ["http://ours:9090", "http://ours:9090/webhook"]
 
 
-def test_the_webhook_to_the_lambda_function_is_taken_out():
-    studio = Studio(hooked=[hook(1, TRIGGER), hook(2, "http://other/webhook")])
-    unhook(studio, Console(io.StringIO()), {TRIGGER, ""})
-    assert studio.deleted == [TRIGGER]
+def test_what_another_deployment_has_in_the_same_label_studio_stays_and_is_told():
+    told = io.StringIO()
+    studio = Studio(
+        wired=[connection(1, "http://theirs:9090", "segmentation v3")],
+        hooked=[hook(1, "http://theirs:9090/webhook", "theirs")],
+    )
+    unhook(studio, Console(told), MARKS)
+    assert studio.deleted == []
+    assert "http://theirs:9090: left in project 3, since no webhook there tells" in told.getvalue()
+
+
+def test_the_webhook_to_the_lambda_function_is_taken_out_with_the_ml_backend_of_its_project():
+    studio = Studio(
+        wired=[connection(1, "http://ours:9090", "segmentation v3")],
+        hooked=[hook(1, TRIGGER), hook(2, "http://other/webhook")],
+    )
+    unhook(studio, Console(io.StringIO()), MARKS)
+    assert studio.deleted == ["http://ours:9090", TRIGGER]
 
 
 class Terminal(io.StringIO):

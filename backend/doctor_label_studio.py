@@ -39,14 +39,33 @@ class StudioDoctor:
         yield from examined("projects", self._projects)
 
     def trigger_answers(self) -> Iterator[Finding]:
-        """Whether the Lambda function's address lets nobody in who has no password."""
+        """Whether the Lambda function's address lets in who has the password, and nobody else."""
         answer = self.probe("POST", self.trigger)
-        if answer.status in {401, 403}:
-            yield ok("trigger", f"{self.trigger} wants the password")
+        if answer.status in {401, 403} and self.settings.basic_auth is None:
+            yield ok("trigger", f"{self.trigger} wants the password, which is not known here")
+        elif answer.status in {401, 403}:
+            yield self._with_password()
         elif answer.status is None:
             yield unknown("trigger", f"{self.trigger} does not answer here: {answer.problem}")
         else:
             yield wrong("trigger", f"{self.trigger} answers {answer.status} without a password: run `provision` again")
+
+    def _with_password(self) -> Finding:
+        """What comes of a request that is let in and asks for nothing: the function calls it a bad one."""
+        url, answer = self.trigger, self.probe("POST", self.trigger, auth=self.settings.basic_auth)
+        if answer.status == 400:
+            return ok("trigger", f"{url} wants the password, and takes it")
+        if answer.status == 401:
+            return wrong(
+                "trigger", f"{url} refuses BASIC_AUTH_USER and BASIC_AUTH_PASS: set them as the secret has them"
+            )
+        if answer.status == 403:
+            why = "another password, or --allowed-ips without this machine"
+            return unknown("trigger", f"{url} refuses the password from here: it has {why}")
+        if answer.status is None:
+            return unknown("trigger", f"{url} does not answer here: {answer.problem}")
+        log = f"/aws/lambda/{self.settings.sagemaker_pipeline}-authorizer"
+        return wrong("trigger", f"{url} answers {answer.status} to the password; its log is {log}, or that of -trigger")
 
     def _projects(self) -> Iterator[Finding]:
         mine = [self.studio.project(self.only)] if self.only is not None else self._connected()

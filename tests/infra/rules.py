@@ -73,12 +73,13 @@ def _event_patterns(template: Template) -> Faults:
 def _targets(template: Template) -> Faults:
     """EventBridge drops what it may not deliver."""
     functions = resources(template, "AWS::Lambda::Function")
-    callers = [each.get("SourceArn") for each in resources(template, "AWS::Lambda::Permission").values()]
+    permissions = resources(template, "AWS::Lambda::Permission").values()
+    allowed = [(each.get("SourceArn"), each["FunctionName"]) for each in permissions]
     for name, properties in resources(template, "AWS::Events::Rule").items():
         for target in properties["Targets"]:
-            of_function = target["Arn"].get("Fn::GetAtt", [""])[0] in functions
-            if of_function and {"Fn::GetAtt": [name, "Arn"]} not in callers:
-                yield f"{name}: may not call its function"
+            function = target["Arn"].get("Fn::GetAtt", [""])[0]
+            if function in functions and ({"Fn::GetAtt": [name, "Arn"]}, target["Arn"]) not in allowed:
+                yield f"{name}: may not call {function}"
 
 
 def _permissions(template: Template) -> Faults:
@@ -135,6 +136,15 @@ def _functions(template: Template) -> Faults:
             yield f"{name}: code in a template has at most 4,096 characters"
         if f"/aws/lambda/{properties['FunctionName']}" not in str(resources(template, "AWS::Logs::LogGroup")):
             yield f"{name}: its log would be kept for ever"
+
+
+def _watched(template: Template) -> Faults:
+    """A function that fails at its start answers nothing, and its log is all that tells of it."""
+    alarms = resources(template, "AWS::CloudWatch::Alarm").values()
+    watched = [each["Value"] for alarm in alarms for each in alarm.get("Dimensions", [])]
+    for name in resources(template, "AWS::Lambda::Function"):
+        if {"Ref": name} not in watched:
+            yield f"{name}: nobody is told when it fails"
 
 
 def _variables(template: Template) -> Iterator[tuple[str, str]]:
@@ -227,5 +237,5 @@ _RULES: Sequence[Callable[[Template], Faults]] = (
 )
 # These look at the functions in a template, not at what comes of them.
 _AS_WRITTEN: Sequence[Callable[[Template], Faults]] = (
-    *(_targets, _permissions, _deployment, _parameters, _lower_case, _skips),
+    *(_targets, _permissions, _watched, _deployment, _parameters, _lower_case, _skips),
 )

@@ -175,6 +175,7 @@ class Studio:
     health: Answer = Answer(200, 0.01)  # noqa: RUF009  # frozen
     out_of_reach: str = ""
     unasked: Answer = Answer(401, 0.1)  # noqa: RUF009  # frozen
+    asked: Answer = Answer(400, 0.1)  # noqa: RUF009  # frozen
 
     def whoami(self) -> str:
         if self.refusal:
@@ -212,7 +213,9 @@ class Studio:
         return {"labels": list(self.trained)}
 
     def ask(self, method: str, url: str, *, auth: tuple[str, str] | None = None) -> Answer:
-        return self.health if auth else self.unasked
+        if method == "POST":
+            return self.asked if auth else self.unasked
+        return self.health
 
 
 def in_studio(folder: Path, studio: Studio, *, trigger: str = "", only: int | None = None) -> list[Finding]:
@@ -283,6 +286,31 @@ def test_a_lambda_function_that_lets_anybody_in_is_wrong(tmp_path: Path):
     studio = Studio(hook=replace(HOOK, url=TRIGGER), connection=None, unasked=Answer(200, 0.1))
     found = [each.name for each in in_studio(tmp_path, studio, trigger=TRIGGER) if each.state is State.WRONG]
     assert found == ["trigger"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "told"),
+    [
+        (Answer(400, 0.1), State.OK, "wants the password, and takes it"),
+        (Answer(401, 0.1), State.WRONG, "refuses BASIC_AUTH_USER and BASIC_AUTH_PASS"),
+        (Answer(403, 0.1), State.UNKNOWN, "another password, or --allowed-ips without this machine"),
+        (Answer(500, 0.1), State.WRONG, "its log is /aws/lambda/label-studio-segmentation-authorizer"),
+        (Answer(503, 0.1), State.WRONG, "answers 503 to the password"),
+        (Answer(None, 5.0, "ReadTimeout"), State.UNKNOWN, "does not answer here: ReadTimeout"),
+    ],
+)
+def test_a_lambda_function_is_asked_with_the_password_too(tmp_path: Path, answer: Answer, state: State, told: str):
+    studio = Studio(hook=replace(HOOK, url=TRIGGER), connection=None, asked=answer)
+    (found,) = [each for each in in_studio(tmp_path, studio, trigger=TRIGGER) if each.name == "trigger"]
+    assert (found.state, told in found.text) == (state, True)
+
+
+def test_a_lambda_function_whose_password_is_not_known_here_is_asked_without(tmp_path: Path):
+    studio = Studio(hook=replace(HOOK, url=TRIGGER), connection=None, asked=Answer(500, 0.1))
+    settings = fakes.settings(tmp_path, s3_bucket="birds", label_studio_api_key="a" * 40)
+    doctor = StudioDoctor(settings=settings, studio=studio, cloud=studio, probe=studio.ask, trigger=TRIGGER)
+    (found,) = doctor.trigger_answers()
+    assert (found.state, found.text) == (State.OK, f"{TRIGGER} wants the password, which is not known here")
 
 
 def test_a_lambda_function_that_label_studio_does_not_reach_is_wrong(tmp_path: Path):

@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from tests.infra import templates
-from tests.infra.account import emulated_account
+from tests.infra.account import emulated_account, satisfies
 from tests.infra.templates import resources
 
 CODE = resources(templates.load("trigger"), "AWS::Lambda::Function")["AuthorizerFunction"]["Code"]["ZipFile"]
@@ -95,7 +95,7 @@ def test_the_header_has_no_case(load: Callable[..., Handler]):
     ],
 )
 def test_with_a_list_only_those_addresses_may_call(load: Callable[..., Handler], address: str, wanted: str):
-    handler = load("203.0.113.0/24, 198.51.100.4,2001:db8::/32")
+    handler = load("203.0.113.7/24, 198.51.100.4,2001:db8::/32")  # as people write a network: an address of it
     assert effect(handler(request(basic("label-studio", PASSWORD), address), None)) == wanted
     assert effect(handler(request(basic("label-studio", "wrong"), address), None)) == "Deny"
 
@@ -103,6 +103,20 @@ def test_with_a_list_only_those_addresses_may_call(load: Callable[..., Handler],
 def test_an_answer_holds_for_the_whole_stage_since_api_gateway_keeps_it(load: Callable[..., Handler]):
     answer = load()(request(basic("label-studio", PASSWORD)), None)
     assert answer["policyDocument"]["Statement"][0]["Resource"] == METHOD.removesuffix("POST/webhook") + "*"
+
+
+def test_the_schedule_has_the_password_fetched_so_that_a_webhook_does_not_wait_for_it(load: Callable[..., Handler]):
+    handler = load()
+    secrets = boto3.client("secretsmanager")
+    (known,) = secrets.list_secrets()["SecretList"]
+    assert handler({"source": "aws.events", "detail-type": "Scheduled Event"}, None) == {}
+    secrets.put_secret_value(
+        SecretId=known["ARN"], SecretString=json.dumps({"BASIC_AUTH_USER": "label-studio", "BASIC_AUTH_PASS": "new"})
+    )
+    assert effect(handler(request(basic("label-studio", PASSWORD)), None)) == "Allow"  # not asked for again
+    handler({"source": "aws.events", "detail-type": "Scheduled Event"}, None)
+    assert effect(handler(request(basic("label-studio", PASSWORD)), None)) == "Deny"
+    assert effect(handler(request(basic("label-studio", "new")), None)) == "Allow"
 
 
 def test_a_list_that_is_none_shuts_everybody_out(load: Callable[..., Handler]):
@@ -115,3 +129,25 @@ def test_the_secret_is_read_once(load: Callable[..., Handler], monkeypatch: pyte
     handler(request(basic("label-studio", PASSWORD)), None)
     monkeypatch.setenv("SECRET_ARN", "gone")
     assert effect(handler(request(basic("label-studio", PASSWORD)), None)) == "Allow"
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("", True),
+        ("203.0.113.7", True),
+        ("203.0.113.0/24,198.51.100.4", True),
+        ("2001:db8::/32,::1", True),
+        ("2001:db8:1:2:3:4:5:6", True),
+        ("/40", False),
+        ("::::", False),
+        ("203.0.113.0/40", False),
+        ("203.0.113", False),
+        ("999.0.113.7", False),
+        ("2001:db8::/129", False),
+        ("1::2::3", False),
+        ("label.example.com", False),
+    ],
+)
+def test_the_template_takes_no_list_that_the_authorizer_cannot_read(given: str, taken: bool):
+    assert satisfies(templates.load("trigger")["Parameters"]["AllowedIps"], given) is taken

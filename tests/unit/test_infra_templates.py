@@ -200,6 +200,13 @@ MUTANTS: list[tuple[str, str, Change, str]] = [
         "have no EndpointName",
     ),
     ("a rule without permission", "trigger", drop("ExecutionPermission/Properties/SourceArn"), "may not call"),
+    (
+        "a rule with permission for another function",
+        "trigger",
+        put("WarmPermission/Properties/FunctionName", {"Fn::GetAtt": ["Function", "Arn"]}),
+        "may not call AuthorizerFunction",
+    ),
+    ("nobody told of a function's errors", "trigger", drop("AuthorizerAlarm"), "nobody is told when it fails"),
     ("a permission for all", "trigger", drop("WebhookPermission/Properties/SourceArn"), "the one who may call"),
     ("an open API", "trigger", put("WebhookMethod/Properties/AuthorizationType", "NONE"), "anybody can start"),
     ("no proxy", "trigger", put("WebhookMethod/Properties/Integration/Type", "AWS"), "although the function ran"),

@@ -74,7 +74,7 @@ demo-check: $(VENV)/.demo $(LABEL_STUDIO)/.done  ## The same without a person: m
 	@$(BIN)/python -m demo check
 
 test: $(VENV)/.dev $(LABEL_STUDIO)/.done  ## Run the tests
-	@$(BIN)/python -m pytest --cov -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest --cov -n 2 --no-loadscope-reorder
 
 check: lint test  ## What CI checks: code, types, imports, the pipeline's definition, tests
 

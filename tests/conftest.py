@@ -1,23 +1,25 @@
-"""Which tests must run one after the other; everything else may run at the same time (``-n 2 --dist loadgroup``)."""
+"""Which tests run one after the other in one process; ``-n 2 --no-loadscope-reorder`` runs the rest beside them."""
 
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-ROOT = Path(__file__).parent
-# A Label Studio and what belongs to it are started once for each of these, and the first ends with a look at all calls.
+# Each of the two starts a Label Studio and what belongs to it once; the last file of the other one looks at all calls.
 DEPLOYMENT = {"test_provision.py", "test_aws_transcript.py"}
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one group share a process, and so what their fixtures start."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item.path)))
+class ByServices(LoadScopeScheduling):
+    """Tests share a process if they share what their fixtures start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = PurePosixPath(nodeid.partition("::")[0])
+        folder = path.parts[1]
+        if folder == "e2e":
+            return "deployment" if path.name in DEPLOYMENT else "loop"
+        return folder if folder in {"infra", "integration"} else path.name
 
 
-def _group(path: Path) -> str:
-    folder = path.relative_to(ROOT).parts[0]
-    if folder == "e2e":
-        return "deployment" if path.name in DEPLOYMENT else "loop"
-    return folder if folder in {"infra", "integration"} else path.stem
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByServices:
+    """The order of the files stays: the long ones come first."""
+    return ByServices(config, log)  # type: ignore[arg-type]  # a Producer, which xdist does not export

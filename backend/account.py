@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _STACK_TAG = "aws:cloudformation:stack-name"
 _BATCH = 1000  # objects that S3 deletes in one call
 Kind = Literal["endpoint", "endpoint configuration", "model"]
+# What SageMaker answers where there is nothing to stop any more; each of them may mean something else too.
+_TOO_LATE = {"ConflictException", "ResourceNotFound", "ValidationException"}
+_CHANGING = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
 KINDS: tuple[Kind, ...] = ("endpoint", "endpoint configuration", "model")
 
 
@@ -118,9 +121,47 @@ class Account:
 
     @translated
     def stop_execution(self, arn: str) -> None:
-        """Begin to stop an execution."""
+        """Begin to stop an execution. It may have ended already, or be about to stop."""
         token = re.sub(r"\W", "-", arn)[-64:]  # the same one each time, so that it may be asked for again
-        self._clients.sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=token)
+        try:
+            self._clients.sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=token)
+        except ClientError as error:
+            if error_code(error) not in _TOO_LATE or self._executes(arn):
+                raise
+
+    def _executes(self, arn: str) -> bool:
+        try:
+            found = self._clients.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+        except ClientError as error:
+            if absent(error):
+                return False
+            raise
+        return found["PipelineExecutionStatus"] == "Executing"
+
+    # -- the model registry ------------------------------------------------------------------------------------------
+
+    @translated
+    def packages(self) -> dict[str, list[str]]:
+        """The ARNs of the model packages of all projects, by their groups."""
+        pages = self._clients.sagemaker.get_paginator("list_model_package_groups").paginate(
+            NameContains=f"{self._name}-p"
+        )
+        pattern = re.compile(rf"{re.escape(self._name)}-p\d+")
+        names = [each["ModelPackageGroupName"] for page in pages for each in page["ModelPackageGroupSummaryList"]]
+        return {name: self._packages_of(name) for name in names if pattern.fullmatch(name)}
+
+    def _packages_of(self, group: str) -> list[str]:
+        pages = self._clients.sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group)
+        return [each["ModelPackageArn"] for page in pages for each in page["ModelPackageSummaryList"]]
+
+    @translated
+    def delete_packages(self, group: str) -> int:
+        """Delete a group with all that is in it; how many model packages there were."""
+        packages = self._packages_of(group)
+        for arn in packages:
+            self._clients.sagemaker.delete_model_package(ModelPackageName=arn)
+        self._clients.sagemaker.delete_model_package_group(ModelPackageGroupName=group)
+        return len(packages)
 
     # -- what serves -------------------------------------------------------------------------------------------------
 
@@ -143,8 +184,11 @@ class Account:
                 yield from (each["EndpointConfigName"] for each in configs["EndpointConfigs"])
 
     @translated
-    def delete_served(self, kind: Kind, name: str) -> None:
-        """Begin to delete an endpoint; delete a configuration or a model. It may be gone already."""
+    def delete_served(self, kind: Kind, name: str) -> bool:
+        """Begin to delete an endpoint; delete a configuration or a model. It may be gone already.
+
+        Returns whether that was done: an endpoint that is being made or changed cannot be deleted yet.
+        """
         sagemaker = self._clients.sagemaker
         try:
             if kind == "endpoint":
@@ -154,8 +198,20 @@ class Account:
             else:
                 sagemaker.delete_endpoint_config(EndpointConfigName=name)
         except ClientError as error:
-            if not absent(error):
-                raise
+            if absent(error):
+                return True
+            if kind == "endpoint" and error_code(error) == "ValidationException" and self._changes(name):
+                return False
+            raise
+        return True
+
+    def _changes(self, endpoint: str) -> bool:
+        try:
+            return self._clients.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"] in _CHANGING
+        except ClientError as error:
+            if absent(error):
+                return True
+            raise
 
     # -- the bucket --------------------------------------------------------------------------------------------------
 

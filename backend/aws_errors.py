@@ -82,7 +82,7 @@ def error_message(error: ClientError) -> str:
 
 def absent(error: ClientError) -> bool:
     """Whether AWS says that the thing asked for is not there; each service has words of its own for that."""
-    return error_code(error) in {"404", "NoSuchKey", "NotFound", "ResourceNotFound"} or (
+    return error_code(error) in {"404", "NoSuchEntity", "NoSuchKey", "NotFound", "ResourceNotFound"} or (
         error_code(error) == "ValidationException"
         and any(phrase in error_message(error) for phrase in ("Could not find", "does not exist", "not found"))
     )

@@ -6,6 +6,7 @@ import os
 import sys
 
 from backend.account import Account
+from backend.attachments import Attachments
 from backend.aws_clients import Clients
 from backend.cli_setup import Commands
 from backend.config import Settings
@@ -26,7 +27,9 @@ def add_destroy(commands: Commands) -> None:
     parser = commands.add_parser("destroy", help=about, description=f"{about[0].upper() + about[1:]}. {again}")
     parser.set_defaults(command=_destroy)
     parser.add_argument("--yes", action="store_true", help="do not ask before anything is deleted")
-    parser.add_argument("--data", action="store_true", help="delete the bucket too, with all that is in it")
+    parser.add_argument(
+        "--data", action="store_true", help="delete bucket and model packages too, with all that is in them"
+    )
     parser.add_argument(
         "--leave-label-studio", action="store_true", help="its webhooks and ML backends stay as they are"
     )
@@ -38,12 +41,13 @@ def _destroy(options: argparse.Namespace) -> int:
     teardown = Teardown(
         settings=settings,
         account=Account(settings.sagemaker_pipeline, clients),
+        policies=Attachments(clients),
         rollout=Rollout(Stacks(clients.cloudformation), console),
         console=console,
         bucket_name=os.environ.get("S3_BUCKET", "").strip(),
     )
     found = teardown.find()
-    if found.nothing:
+    if found.nothing and not (options.data and found.packages):
         console.say(f"There is nothing of {settings.sagemaker_pipeline} in region {clients.region}.")
         return 0
     for line in teardown.plan(found, data=options.data):
@@ -52,24 +56,17 @@ def _destroy(options: argparse.Namespace) -> int:
         return 1
     if not options.leave_label_studio:
         _unhook(settings, teardown.marks(found), console)
-    _take_away(teardown, found, data=options.data)
+    teardown.all(found, data=options.data)
+    if not options.data and (found.bucket or found.packages):
+        console.say(_farewell(found, settings.sagemaker_pipeline))
     return 0
 
 
-def _take_away(teardown: Teardown, found: Found, *, data: bool) -> None:
-    """First what would make things anew, last what all the rest is made with."""
-    teardown.stacks(found, "trigger", "container")
-    teardown.executions(found)
-    teardown.served(found)
-    if data:  # while the stack still tells which bucket it is
-        teardown.data(found)
-    teardown.stacks(found, "core")
-    if found.bucket and not data:
-        name = teardown.settings.sagemaker_pipeline
-        teardown.console.say(
-            f"\nThe bucket {found.bucket} stays. `S3_BUCKET={found.bucket} SAGEMAKER_PIPELINE={name} python -m backend "
-            "destroy --data` deletes it."
-        )
+def _farewell(found: Found, name: str) -> str:
+    bucket = f"S3_BUCKET={found.bucket} " if found.bucket else ""
+    stays = " and ".join([*([f"The bucket {found.bucket}"] if found.bucket else []), *found.packages])
+    how = f"`{bucket}SAGEMAKER_PIPELINE={name} python -m backend destroy --data`"
+    return f"\n{stays} stay. {how} deletes what stays."
 
 
 def _unhook(settings: Settings, marks: Marks, console: Console) -> None:

@@ -7,7 +7,7 @@ nothing.
 import hashlib
 import secrets
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -46,6 +46,7 @@ class AccountView(Protocol):
     def secret(self, arn: str) -> dict[str, str]: ...
     def put_secret(self, arn: str, values: Mapping[str, str]) -> None: ...
     def bucket_exists(self, bucket: str) -> bool: ...
+    def packages(self) -> Mapping[str, Collection[str]]: ...
 
 
 class Bucket(Protocol):
@@ -135,6 +136,19 @@ class Provision:
             raise BackendError(
                 f"the bucket {bucket} is there already, and a stack cannot take it over: leave S3_BUCKET out, so that "
                 "a new one is made, or choose another name"
+            )
+
+        self._check_registry()
+
+    def _check_registry(self) -> None:
+        """Models of a former deployment would be served as this one's, and its own would be held against them."""
+        left = [group for group, packages in self.account.packages().items() if packages]
+        if left and not self.adopt:
+            name = self.settings.sagemaker_pipeline
+            raise BackendError(
+                f"the model registry has models of a former deployment {name} ({', '.join(left)}), and a new one would "
+                "go on with them: `destroy --data` deletes them if nobody needs them, --adopt keeps them; or choose "
+                "another SAGEMAKER_PIPELINE"
             )
 
     def _is_taken(self, bucket: str) -> bool:

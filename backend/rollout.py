@@ -19,6 +19,7 @@ _ADVICE = {
     "already owned by you": "the bucket is yours, but no stack's: leave S3_BUCKET out, so that a new one is made, or "
     "choose another name",
     "not available. The bucket namespace": "somebody else has a bucket of this name: choose another S3_BUCKET",
+    "attached to entities": "somebody's roles or users have policies of it: `destroy` takes them off",
     "ResourceLimitExceeded": "ask AWS for a higher quota (Service Quotas)",
 }
 

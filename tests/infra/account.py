@@ -16,6 +16,7 @@ from moto.servicequotas.responses import ServiceQuotasResponse
 
 from tests.infra import templates
 from tests.infra.added_types import ACCOUNT, add_types, client_of
+from tests.infra.refusals import refuse_as_aws_does
 
 __all__ = ["ACCOUNT", "REGION", "create", "emulated_account", "resources", "satisfies", "update"]
 REGION = "eu-central-1"
@@ -90,6 +91,7 @@ def _behave_as_aws_does() -> None:
     role.delete_from_cloudformation_json = _detaching(role.delete_from_cloudformation_json)
     quotas: Any = ServiceQuotasResponse
     quotas.list_service_quotas = _listing
+    refuse_as_aws_does()
     _corrected.append("moto")
 
 

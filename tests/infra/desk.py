@@ -5,6 +5,7 @@ import io
 from typing import Any
 
 from backend.account import Account
+from backend.attachments import Attachments
 from backend.aws import Aws
 from backend.aws_clients import Clients
 from backend.cli_provision import CommittedPipeline, add_provision
@@ -61,6 +62,7 @@ class Desk:
         self.teardown = Teardown(
             settings=self.settings,
             account=self.account,
+            policies=Attachments(self.clients),
             rollout=rollout,
             console=console,
             bucket_name=env.get("S3_BUCKET", ""),
@@ -73,10 +75,4 @@ class Desk:
 
     def destroy(self, *, data: bool = False) -> None:
         """What ``destroy`` does beside Label Studio."""
-        found = self.teardown.find()
-        self.teardown.stacks(found, "trigger", "container")
-        self.teardown.executions(found)
-        self.teardown.served(found)
-        if data:
-            self.teardown.data(found)
-        self.teardown.stacks(found, "core")
+        self.teardown.all(self.teardown.find(), data=data)

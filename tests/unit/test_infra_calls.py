@@ -32,7 +32,10 @@ TRANSFERS = {
 # Modules that speak to AWS as the backend; those that do so as the person who deploys it; those that know boto3, or its
 # errors, and call nothing on the backend's behalf.
 ADAPTERS = ("backend/aws.py", "backend/aws_functions.py", "pipeline/publish.py")
-OF_A_PERSON = ("backend/account.py", "backend/aws_clients.py", "backend/inspection.py", "backend/stacks.py")
+OF_A_PERSON = (
+    *("backend/account.py", "backend/attachments.py", "backend/aws_clients.py"),
+    *("backend/inspection.py", "backend/stacks.py"),
+)
 WITHOUT_CALLS = (
     *("backend/aws_errors.py", "backend/credentials.py"),
     *("pipeline/__main__.py", "pipeline/checker.py", "pipeline/definition.py"),

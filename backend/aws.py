@@ -42,11 +42,10 @@ _RUNTIME = Config(
 
 @dataclass(frozen=True, slots=True)
 class AccessKeys:
-    """An access key that somebody else may use too; *token* goes with keys that expire."""
+    """An access key that somebody else may use too, for as long as they like."""
 
     id: str
     secret: str = field(repr=False)
-    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +187,7 @@ class Aws:
         """The access key of this process.
 
         Raises:
-            AwsError: there is none, or it is renewed all the time, as a role's is, so nobody else can keep it.
+            AwsError: there is none, or it expires, as those of a role or a session do, so nobody else can keep it.
         """
         credentials = self._session.get_credentials()
         if credentials is None:
@@ -196,7 +195,9 @@ class Aws:
         if isinstance(credentials, RefreshableCredentials):
             raise AwsError("wanted an access key that can be kept, found credentials of a role, which expire")
         keys = credentials.get_frozen_credentials()
-        return AccessKeys(str(keys.access_key), str(keys.secret_key), keys.token or "")
+        if keys.token:
+            raise AwsError("wanted an access key that can be kept, found one with AWS_SESSION_TOKEN, which expires")
+        return AccessKeys(str(keys.access_key), str(keys.secret_key))
 
     # -- S3 ------------------------------------------------------------------------------------------------------
 

@@ -147,7 +147,10 @@ class _Reader:
     def url(self, *names: str) -> str:
         value = self.text(*names).rstrip("/")
         if value and not _is_http_url(value):
-            self.problems.append(f"{names[0]}: wanted an address like http://localhost:8080, got {value!r}")
+            # The value is not shown: it may have a password in it.
+            self.problems.append(
+                f"{names[0]}: wanted an address like http://localhost:8080, without user, password, ? and #"
+            )
         return value
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
@@ -177,9 +180,10 @@ class _Reader:
 def _is_http_url(value: str) -> bool:
     try:
         parts = urllib.parse.urlsplit(value)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:  # brackets without an IPv6 address, or a port that is no number
         return False
+    return usable and not (parts.query or parts.fragment or "@" in parts.netloc)
 
 
 def _read_all(read: _Reader) -> dict[str, object]:

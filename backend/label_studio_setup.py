@@ -50,7 +50,7 @@ class Storage:
         if self.keys is None:
             return values
         keys = {"aws_access_key_id": self.keys.id, "aws_secret_access_key": self.keys.secret}
-        return {**values, **keys, "aws_session_token": self.keys.token}
+        return {**values, **keys, "aws_session_token": ""}  # which a person may have put there
 
 
 @dataclass(frozen=True, slots=True)

@@ -618,15 +618,27 @@ def test_a_service_that_nobody_reaches_is_away(stubs: Stubs):
         stubs.aws.lend(unreachable)
 
 
-def test_an_access_key_is_handed_on_with_its_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    given = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token"}
-    for name, value in {**given, "AWS_DEFAULT_REGION": "us-east-1"}.items():
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An access key in the environment."""
+    for name, value in {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret"}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    return monkeypatch
 
+
+def test_an_access_key_that_lasts_is_handed_on(given: pytest.MonkeyPatch, tmp_path: Path):
     keys = Aws(fakes.settings(tmp_path)).access_keys()
 
-    assert (keys.id, keys.secret, keys.token) == ("AKIA", "secret", "token")
+    assert (keys.id, keys.secret) == ("AKIA", "secret")
     assert "secret" not in repr(keys)
+
+
+def test_an_access_key_that_expires_is_not_handed_on(given: pytest.MonkeyPatch, tmp_path: Path):
+    given.setenv("AWS_SESSION_TOKEN", "token")
+    with pytest.raises(AwsError, match="AWS_SESSION_TOKEN, which expires"):
+        Aws(fakes.settings(tmp_path)).access_keys()
 
 
 def test_credentials_of_a_role_are_not_handed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -75,6 +75,8 @@ def test_a_models_version_tells_this_backend_from_others(env: dict[str, str], na
         pytest.param("LABEL_STUDIO_URL", "http://[::1", id="brackets that do not close"),
         pytest.param("LABEL_STUDIO_URL", "http://host:port", id="a port that is no number"),
         pytest.param("LABEL_STUDIO_URL", "http://", id="no host"),
+        pytest.param("LABEL_STUDIO_URL", "https://ann:pw@label.example", id="a password in it"),
+        pytest.param("LABEL_STUDIO_URL", "https://label.example/?token=t", id="a query"),
         pytest.param("S3_BUCKET", "Birds", id="upper case"),
         pytest.param("SAGEMAKER_PIPELINE", "a--", id="ends in a hyphen"),
         pytest.param("SAGEMAKER_PIPELINE", "a" * 41, id="too long for an endpoint's name"),
@@ -90,6 +92,13 @@ def test_a_wrong_value_is_named_with_what_is_wanted(env: dict[str, str], name: s
         Settings.from_env({**env, name: value})
 
     assert len(caught.value.problems) == 1
+
+
+def test_an_address_that_cannot_be_used_is_not_repeated_since_it_may_have_a_password_in_it(env: dict[str, str]):
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({**env, "LABEL_STUDIO_URL": "https://ann:the-password@label.example"})
+    assert "without user, password" in str(caught.value)
+    assert "the-password" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from backend.errors import LabelStudioAwayError, LabelStudioError
 from backend.label_studio_setup import Storage, StudioSetup
 
 URL = "http://backend.internal:9090"
-KEYS = AccessKeys("AKIA", "very secret", "")
+KEYS = AccessKeys("AKIA", "very secret")
 PLACE = Storage(bucket="birds", prefix="annotations/", region="eu-west-1", endpoint="http://s3:8333", keys=KEYS)
 SHOWN = {
     "id": 4,

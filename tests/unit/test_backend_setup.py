@@ -322,7 +322,7 @@ def test_a_sync_that_never_began_is_an_error(bench: Bench):
 
 def test_a_storage_that_label_studio_cannot_use_comes_with_what_to_do(bench: Bench):
     bench.studio.storage_error = LabelStudioError("Cannot connect to S3 birds with specified AWS credentials")
-    keys = AccessKeys("AKIA", "very secret", "token")
+    keys = AccessKeys("AKIA", "very secret")
 
     with pytest.raises(LabelStudioError, match=r"at http://s3:8333: Cannot connect(.|\n)*--storage-endpoint") as caught:
         bench.setup.source(bench.project(), replace(IMAGES, endpoint="http://s3:8333", keys=keys), presign=False)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from backend.account import Account
 from backend.aws import Aws
 from backend.aws_clients import Clients
-from backend.cli_provision import CommittedPipeline
+from backend.cli_pipeline import CommittedPipeline, PipelineChoice
 from backend.cli_setup import Commands, project_id
 from backend.config import Settings
 from backend.console import Console
@@ -67,10 +67,10 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         ).findings()
 
 
-def _any_choice(region: str) -> argparse.Namespace:
+def _any_choice(region: str) -> PipelineChoice:
     """What a person may have chosen for the pipeline: that it differs there is no fault."""
     image = example_image(region)
-    return argparse.Namespace(set=(), algorithm=SEGMENTER, image=image, spot=False, processing_image=image)
+    return PipelineChoice(algorithm=SEGMENTER, image=image, processing_image=image)
 
 
 def _given(env: Mapping[str, str]) -> dict[str, str]:

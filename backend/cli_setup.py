@@ -2,17 +2,20 @@
 
 import argparse
 import contextlib
-import os
+import math
 import sys
 from pathlib import Path
 from typing import TypeAlias
 
 from backend.aws import Aws
+from backend.cli_pipeline import add_pipeline, check, pipeline_choice, target
 from backend.config import Settings, s3_endpoint
 from backend.console import Console
-from backend.errors import BackendError
 from backend.events import find_project_id
 from backend.inputs import (
+    FOLDERS,
+    Folders,
+    apart,
     backend_url,
     http_url,
     key_prefix,
@@ -23,10 +26,10 @@ from backend.inputs import (
 )
 from backend.label_studio_setup import Storage, StudioSetup
 from backend.setup import Setup
-from pipeline.algorithms import BUILT_IN
-from pipeline.publish import Artifacts, Published, PublishError, Target, artifacts, parse_override, publish
+from pipeline.publish import Published, Target, publish
 from pipeline.rendering import committed_definition
 
+_LONGEST_WAIT = 86400
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -57,7 +60,23 @@ def add_connect(commands: Commands) -> None:
 
 def _add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend-url", required=True, metavar="URL", help="the ML backend as Label Studio reaches it")
-    parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for what does not answer yet (60)")
+    add_wait(parser)
+
+
+def add_wait(parser: argparse.ArgumentParser) -> None:
+    """How patient the command is."""
+    about = "for what does not answer yet (60)"
+    parser.add_argument("--wait", type=_seconds, default=60.0, metavar="SECONDS", help=about)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= _LONGEST_WAIT:
+        raise argparse.ArgumentTypeError(f"wanted seconds from 0 to {_LONGEST_WAIT}, got {text!r}")
+    return seconds
 
 
 def add_public_url(parser: argparse._ActionsContainer) -> None:
@@ -80,54 +99,12 @@ def add_project(group: argparse._ArgumentGroup) -> None:
 def add_storages(group: argparse._ArgumentGroup) -> None:
     """Where images and annotations lie, and how Label Studio comes there."""
     group.add_argument("--images", type=Path, metavar="DIR", help="upload the images of this folder that are not there")
-    group.add_argument("--images-prefix", default="images/", metavar="PREFIX", help="where images are (images/)")
-    group.add_argument("--annotations-prefix", default="annotations/", metavar="PREFIX", help="copies (annotations/)")
-    group.add_argument(
-        "--presign", action="store_true", help="let browsers fetch images from S3, not from Label Studio"
-    )
+    group.add_argument("--images-prefix", metavar="PREFIX", help="where images are (images/)")
+    group.add_argument("--annotations-prefix", metavar="PREFIX", help="copies (annotations/)")
+    about = "let browsers fetch images from S3, not from Label Studio (no)"
+    group.add_argument("--presign", action=argparse.BooleanOptionalAction, help=about)
     group.add_argument("--storage-endpoint", metavar="URL", help="S3 as Label Studio reaches it (AWS_ENDPOINT_URL_S3)")
     group.add_argument("--storage-keys", action="store_true", help="give Label Studio this process's AWS access key")
-
-
-def add_pipeline(group: argparse._ArgumentGroup) -> None:
-    """What differs from the committed pipeline: by an option, else by the variable that ``--write-env`` writes."""
-    env = os.environ.get
-    group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter's default")
-    about = "what to train with: builtin, SageMaker's own, or segmenter, of which you give the image (builtin)"
-    group.add_argument("--algorithm", default=env("ALGORITHM") or BUILT_IN, metavar="NAME", help=about)
-    group.add_argument(
-        "--image", default=env("ALGORITHM_IMAGE", ""), metavar="ADDRESS", help="segmenter's image in ECR"
-    )
-    spot = env("SPOT_TRAINING", "").lower() in {"true", "yes", "on", "1"}
-    about = "train on spot instances, which cost less and may wait"
-    group.add_argument("--spot", action=argparse.BooleanOptionalAction, default=spot, help=about)
-    group.add_argument("--processing-image", default="", metavar="IMAGE", help="instead of AWS's PyTorch image")
-
-
-def pipeline_env(options: argparse.Namespace) -> dict[str, str]:
-    """The variables by which these choices are found again, so that nothing that runs later undoes them."""
-    return {
-        "ALGORITHM": options.algorithm,
-        "ALGORITHM_IMAGE": options.image,
-        "SPOT_TRAINING": str(options.spot).lower(),
-        "PIPELINE_PARAMETERS": ",".join(f"{name}={value}" for name, value in overrides(options).items()),
-    }
-
-
-def overrides(options: argparse.Namespace) -> dict[str, str]:
-    """Parameters whose default is another: those of PIPELINE_PARAMETERS, then those of ``--set``.
-
-    Raises:
-        BackendError: one is not of the form NAME=VALUE.
-    """
-    found: dict[str, str] = {}
-    by_variable = [each for each in os.environ.get("PIPELINE_PARAMETERS", "").split(",") if each.strip()]
-    for where, texts in (("PIPELINE_PARAMETERS", by_variable), ("--set", options.set)):
-        try:
-            found |= dict(parse_override(each.strip()) for each in texts)
-        except PublishError as error:
-            raise BackendError(f"{where}: {error}") from error
-    return found
 
 
 def _setup(options: argparse.Namespace) -> int:
@@ -137,8 +114,8 @@ def _setup(options: argparse.Namespace) -> int:
     public = public_url(options, settings)
     title, interface = project_title(options.title), wanted_interface(options)
     cloud = Aws(settings)
-    images, annotations = storages(options, settings, cloud)
-    pipeline = target(options, settings, cloud.region)
+    images, annotations = storages(options, settings, cloud, folders(options, settings))
+    pipeline = target(pipeline_choice(options), settings, cloud.region)
     check(pipeline)
     studio = StudioSetup(settings.label_studio_url, settings.label_studio_api_key)
     with contextlib.closing(studio):
@@ -148,7 +125,7 @@ def _setup(options: argparse.Namespace) -> int:
         if options.images:
             setup.images(options.images, images.prefix)
         project = setup.project(title, interface)
-        tasks = setup.source(project, images, presign=options.presign)
+        tasks = setup.source(project, images, presign=bool(options.presign))
         setup.target(project, annotations)
         setup.webhook(project, address)
         setup.connection(project, address)
@@ -181,7 +158,24 @@ def public_url(options: argparse.Namespace, settings: Settings) -> str:
     return http_url(options.label_studio_public_url or settings.label_studio_url, "--label-studio-public-url")
 
 
-def storages(options: argparse.Namespace, settings: Settings, cloud: Aws) -> tuple[Storage, Storage]:
+def folders(options: argparse.Namespace, settings: Settings, known: Folders = FOLDERS) -> Folders:
+    """Where images and annotations lie in the bucket: as a person says, else where they are *known* to be.
+
+    Raises:
+        BackendError: it is the whole bucket, or one of the three places there has another in it.
+    """
+    own = settings.s3_prefix
+    images = options.images_prefix or known.images
+    annotations = options.annotations_prefix or known.annotations
+    return apart(
+        Folders(
+            key_prefix(images, "--images-prefix", own=own),
+            key_prefix(annotations, "--annotations-prefix", own=own),
+        )
+    )
+
+
+def storages(options: argparse.Namespace, settings: Settings, cloud: Aws, folders: Folders) -> tuple[Storage, Storage]:
     """Where the images are, and where copies of the annotations go."""
     endpoint = options.storage_endpoint or s3_endpoint()
     endpoint = http_url(endpoint, "--storage-endpoint") if endpoint else ""
@@ -190,37 +184,7 @@ def storages(options: argparse.Namespace, settings: Settings, cloud: Aws) -> tup
     def storage(prefix: str) -> Storage:
         return Storage(bucket=settings.s3_bucket, prefix=prefix, region=cloud.region, endpoint=endpoint, keys=keys)
 
-    images = key_prefix(options.images_prefix, "--images-prefix", own=settings.s3_prefix)
-    annotations = key_prefix(options.annotations_prefix, "--annotations-prefix", own=settings.s3_prefix)
-    return storage(images), storage(annotations)
-
-
-def target(options: argparse.Namespace, settings: Settings, region: str) -> Target:
-    """What the pipeline is to be like."""
-    return Target(
-        bucket=settings.s3_bucket,
-        prefix=settings.s3_prefix,
-        role_arn=settings.sagemaker_role_arn,
-        region=region,
-        pipeline=settings.sagemaker_pipeline,
-        algorithm=options.algorithm,
-        image=options.image,
-        spot=options.spot,
-        processing_image=options.processing_image,
-        overrides=overrides(options),
-    )
-
-
-def check(target: Target) -> Artifacts:
-    """What the pipeline is made of, if it can be made.
-
-    Raises:
-        BackendError: the algorithm, its image or a parameter is wrong, or the region has no image.
-    """
-    try:
-        return artifacts(target, committed_definition())
-    except PublishError as error:
-        raise BackendError(str(error)) from error
+    return storage(folders.images), storage(folders.annotations)
 
 
 def _publish(target: Target, cloud: Aws, console: Console, *, patience: float) -> None:

@@ -27,6 +27,19 @@ def service_env(settings: Settings, region: str) -> dict[str, str]:
     }
 
 
+def check_writable(path: Path) -> None:
+    """Raise BackendError where :func:`write_env` could not write this file."""
+    try:
+        if path.exists():
+            path.read_text(encoding="utf-8")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise BackendError(
+                f"--write-env {path}: wanted a folder to write to, but {path.parent} is not there or not yours"
+            )
+    except (OSError, UnicodeDecodeError) as error:
+        raise BackendError(f"--write-env {path}: {error}") from error
+
+
 def write_env(path: Path, values: Mapping[str, str]) -> None:
     """Set these variables in the file, which is made if it is not there; its other lines stay.
 

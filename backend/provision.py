@@ -5,6 +5,7 @@ nothing.
 """
 
 import hashlib
+import re
 import secrets
 import urllib.parse
 from collections.abc import Callable, Collection, Mapping
@@ -15,14 +16,16 @@ from typing import Literal, Protocol
 from backend.account import Identity, PutPipeline
 from backend.config import Settings
 from backend.console import Console
-from backend.errors import AwsAccessError, BackendError
+from backend.errors import AwsAccessError, AwsError, BackendError
 from backend.rollout import Outcome, Rollout, Wanted
 from backend.stacks import Stack
 
 Trigger = Literal["backend", "lambda"]
 Layer = Literal["core", "trigger", "container"]
+LAYERS: tuple[Layer, ...] = ("core", "trigger", "container")  # each stands on the first
 TEMPLATES = Path(__file__).parents[1] / "infra"
 _STUDIO_TAG = "label-studio"
+_STACK_NAME = re.compile(r"[a-z](-*[a-z0-9])*")
 # What is known only when the stack is there.
 _TO_COME = {"S3_BUCKET": "to-be-made", "SAGEMAKER_ROLE_ARN": "arn:aws:iam::000000000000:role/to-be-made"}
 
@@ -92,6 +95,17 @@ def other_studio(stack: Stack, settings: Settings) -> str:
     return "" if studio == settings.label_studio_url else studio
 
 
+def output(stack: Stack, name: str) -> str:
+    """What a stack gives out.
+
+    Raises:
+        AwsError: it does not give that out.
+    """
+    if name not in stack.outputs:
+        raise AwsError(f"stack {stack.name} has no output {name}: it is not the one of this version; run this again")
+    return stack.outputs[name]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provision:
     """The steps. *bucket_name* is the one that the person chose, '' for CloudFormation to choose."""
@@ -112,8 +126,11 @@ class Provision:
             BackendError: the name, or the bucket's, is another deployment's.
         """
         name = self.settings.sagemaker_pipeline
-        if name != name.lower():
-            raise BackendError(f"SAGEMAKER_PIPELINE: wanted lower-case letters, digits and hyphens, got {name!r}")
+        if not _STACK_NAME.fullmatch(name):
+            raise BackendError(
+                "SAGEMAKER_PIPELINE: wanted lower-case letters, digits and hyphens, and a letter first, since it is "
+                f"the stacks' name too, got {name!r}"
+            )
         core, trigger = (self.rollout.settled(stack_name(self.settings, layer)) for layer in ("core", "trigger"))
         for stack in (core, trigger):
             if stack is not None:
@@ -122,7 +139,7 @@ class Provision:
         if core is None or core.unusable:
             self._check_new(half_made=core is not None)
             return None
-        self._check_bucket(core)
+        self._check_places(core)
         return core
 
     def _check_new(self, *, half_made: bool) -> None:
@@ -157,12 +174,19 @@ class Provision:
         except AwsAccessError as error:
             raise BackendError(f"somebody else has the bucket {bucket}: choose another S3_BUCKET") from error
 
-    def _check_bucket(self, core: Stack) -> None:
+    def _check_places(self, core: Stack) -> None:
         bucket = core.outputs.get("BucketName", "")
         if self.bucket_name and bucket != self.bucket_name:
             raise BackendError(
                 f"stack {core.name} has the bucket {bucket}, and S3_BUCKET is {self.bucket_name}: set it to {bucket} "
                 "or leave it out; for another deployment choose another SAGEMAKER_PIPELINE"
+            )
+        prefix = core.parameters.get("S3Prefix", self.settings.s3_prefix)
+        if prefix != self.settings.s3_prefix:
+            raise BackendError(
+                f"stack {core.name} has its datasets and models below {prefix}/, and S3_PREFIX is "
+                f"{self.settings.s3_prefix}, where nobody would find them: set it to {prefix} or leave it out; for "
+                "another deployment choose another SAGEMAKER_PIPELINE"
             )
 
     def _check_studio(self, stack: Stack) -> None:
@@ -182,10 +206,11 @@ class Provision:
         settings = self._located(stack)
         parts = self.pipelines.parts(settings)
         self._upload(settings, parts.objects)
+        self._remake(stack, settings)
         stack, then = self.rollout.ensure(self._core({**parameters, "PipelineDefinitionKey": parts.definition_key}))
         self.console.item("stack", f"{name}: {then if outcome == 'found' else outcome}")
         self.console.item("bucket", settings.s3_bucket)
-        self._heal(settings, parts)
+        self._put_back(settings, parts)
         return stack, self._with_secret(stack, settings)
 
     def _core(self, parameters: Mapping[str, str]) -> Wanted:
@@ -203,8 +228,11 @@ class Provision:
         )
 
     def _located(self, stack: Stack) -> Settings:
-        outputs = stack.outputs
-        return replace(self.settings, s3_bucket=outputs["BucketName"], sagemaker_role_arn=outputs["SageMakerRoleArn"])
+        return replace(
+            self.settings,
+            s3_bucket=output(stack, "BucketName"),
+            sagemaker_role_arn=output(stack, "SageMakerRoleArn"),
+        )
 
     def _upload(self, settings: Settings, objects: Mapping[str, bytes]) -> None:
         bucket = self.open_bucket(settings)
@@ -212,18 +240,24 @@ class Provision:
             if not bucket.has_object(key):
                 bucket.put_object(key, body)
 
-    def _heal(self, settings: Settings, parts: Parts) -> None:
-        """CloudFormation does not see what was done to the pipeline beside it, and has only its name to know it by."""
+    def _remake(self, stack: Stack, settings: Settings) -> None:
+        """CloudFormation does not see that its pipeline is gone, and cannot update one that is."""
+        if stack.parameters.get("PipelineDefinitionKey") and self.account.pipeline() is None:
+            self.pipelines.publish(settings)
+            self.console.item("pipeline", f"{settings.sagemaker_pipeline}: was deleted by hand, made anew")
+
+    def _put_back(self, settings: Settings, parts: Parts) -> None:
+        """Nor does it see what else was done to the pipeline beside it."""
         put = self.account.pipeline()
         same = put is not None and put.definition == parts.definition
         if not same:
             self.pipelines.publish(settings)
-        done = "as committed" if same else "was changed by hand, put back" if put else "was deleted by hand, made anew"
+        done = "as committed" if same else "was changed by hand, put back"
         self.console.item("pipeline", f"{settings.sagemaker_pipeline}: {done}")
 
     def _with_secret(self, stack: Stack, settings: Settings) -> Settings:
         """The password is the secret's, unless the person chose one or it has none; the token is the person's."""
-        arn = stack.outputs["SecretArn"]
+        arn = output(stack, "SecretArn")
         before = self.account.secret(arn)
         after = {**before, **_password(before, settings), "LABEL_STUDIO_API_KEY": settings.label_studio_api_key}
         if after != before:
@@ -239,10 +273,12 @@ class Provision:
         """The Lambda function with its API is there. Returns the address that Label Studio is to call."""
         key = settings.key("lambda", f"{hashlib.sha256(package).hexdigest()}.zip")
         self._upload(settings, {key: package})
-        wanted = self._wanted("trigger", {**_from_core(core), **_from_settings(settings), "CodeKey": key, **parameters})
+        wanted = self._wanted(
+            "trigger", {**_from_core(core), **trigger_settings(settings), "CodeKey": key, **parameters}
+        )
         stack, outcome = self.rollout.ensure(wanted)
         self._tell_stack(stack, outcome)
-        return stack.outputs["WebhookUrl"]
+        return output(stack, "WebhookUrl")
 
     def _tell_stack(self, stack: Stack, outcome: Outcome) -> None:
         self.console.item("stack", f"{stack.name}: {outcome}")
@@ -267,23 +303,28 @@ def _change_of_secret(before: Mapping[str, str], after: Mapping[str, str]) -> st
 
 def _from_core(core: Stack) -> dict[str, str]:
     names = ("BucketName", "BackendPolicyArn", "SecretArn", "PipelineName", "SageMakerRoleArn", "TopicArn")
-    return {name: core.outputs[name] for name in names}
+    return {name: output(core, name) for name in names}
 
 
-def _from_settings(settings: Settings) -> dict[str, str]:
+def trigger_settings(settings: Settings) -> dict[str, str]:
     """The parameters of trigger.yaml that are settings of the service too."""
     return {
         "Name": settings.sagemaker_pipeline,
         "S3Prefix": settings.s3_prefix,
         "TrainEvery": f"{settings.start_training_each_n_updates}",
-        "MinimumMIoU": f"{settings.minimum_miou:g}",
-        "MIoUTolerance": f"{settings.miou_tolerance:g}",
-        "TrainingCooldownSeconds": f"{settings.training_cooldown_seconds:g}",
+        "MinimumMIoU": _number(settings.minimum_miou),
+        "MIoUTolerance": _number(settings.miou_tolerance),
+        "TrainingCooldownSeconds": _number(settings.training_cooldown_seconds),
         "MaxTrainingsPerDay": f"{settings.max_trainings_per_day}",
         "EndpointInstanceType": settings.sagemaker_instance_type,
         "ModelName": settings.model_name,
         "LogLevel": settings.log_level,
     }
+
+
+def _number(value: float) -> str:
+    """Without the zeros at its end, so that the same number is always written alike."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def origin(url: str) -> str:

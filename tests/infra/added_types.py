@@ -193,6 +193,9 @@ class _Added:
     ) -> "_Added":
         if cls.kind in _KEPT:
             return original_resource
+        if cls.kind == "AWS::SageMaker::Pipeline":
+            # CloudFormation asks for what it is to update: NotFound, and the stack is rolled back.
+            client_of("sagemaker", region_name).describe_pipeline(PipelineName=original_resource.made.id)
         return cls(cls.make(original_resource.made.id, cloudformation_json["Properties"], region_name))
 
 

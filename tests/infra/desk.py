@@ -8,7 +8,8 @@ from backend.account import Account
 from backend.attachments import Attachments
 from backend.aws import Aws
 from backend.aws_clients import Clients
-from backend.cli_provision import CommittedPipeline, add_provision
+from backend.cli_pipeline import CommittedPipeline, PipelineChoice
+from backend.cli_provision import add_provision
 from backend.config import Settings
 from backend.console import Console
 from backend.provision import Provision, settings_to_come
@@ -25,6 +26,7 @@ ENV = {
 }
 CORE = {"ImagesPrefix": "images", "AnnotationsPrefix": "annotations"}
 PACKAGE = b"the zip file"
+COMMITTED = PipelineChoice()
 
 
 def client(service: str) -> Any:
@@ -42,7 +44,7 @@ def options(*arguments: str) -> argparse.Namespace:
 class Desk:
     """What the commands do, with what a person has in the environment; *told* is what they say."""
 
-    def __init__(self, *, adopt: bool = False, **env: str) -> None:
+    def __init__(self, *, adopt: bool = False, choice: PipelineChoice = COMMITTED, **env: str) -> None:
         self.told = io.StringIO()
         self.settings = settings_to_come({**ENV, **env})
         self.clients = Clients.connect()
@@ -54,7 +56,7 @@ class Desk:
             bucket_name=env.get("S3_BUCKET", ""),
             account=self.account,
             rollout=rollout,
-            pipelines=CommittedPipeline(options(), Aws(self.settings)),
+            pipelines=CommittedPipeline(choice, Aws(self.settings)),
             console=console,
             open_bucket=Aws,
             adopt=adopt,
@@ -68,10 +70,10 @@ class Desk:
             bucket_name=env.get("S3_BUCKET", ""),
         )
 
-    def make(self) -> tuple[Stack, Settings]:
+    def make(self, **parameters: str) -> tuple[Stack, Settings]:
         """What ``provision`` makes beside Label Studio."""
         self.provision.check()
-        return self.provision.core(CORE)
+        return self.provision.core({**CORE, **parameters})
 
     def destroy(self, *, data: bool = False) -> None:
         """What ``destroy`` does beside Label Studio."""

@@ -8,7 +8,7 @@ import pytest
 
 from backend.aws import Aws
 from backend.cli import main
-from backend.cli_provision import CommittedPipeline
+from backend.cli_pipeline import CommittedPipeline
 from backend.config import Settings
 from backend.doctor_aws import AwsDoctor
 from backend.errors import AwsError, BackendError
@@ -18,7 +18,7 @@ from backend.stacks import Stacks
 from tests.infra.account import QUOTAS, REGION
 from tests.infra.added_types import client_of
 from tests.infra.denying import denying
-from tests.infra.desk import CORE, ENV, PACKAGE, Desk, client, options
+from tests.infra.desk import COMMITTED, CORE, ENV, PACKAGE, Desk, client
 from tests.infra.half_made import failing
 
 pytestmark = pytest.mark.usefixtures("account")
@@ -41,7 +41,7 @@ def examined(settings: Settings, check: str) -> list[Finding]:
         account=desk.account,
         details=Inspection(desk.clients),
         stacks=Stacks(desk.clients.cloudformation),
-        pipelines=CommittedPipeline(options(), Aws(settings)),
+        pipelines=CommittedPipeline(COMMITTED, Aws(settings)),
     )
     return [each for each in doctor.findings() if each.name == check]
 
@@ -52,7 +52,7 @@ def examined(settings: Settings, check: str) -> list[Finding]:
 @pytest.mark.parametrize(
     ("region", "words"),
     [
-        ("eu-west1", "is not offered in 'eu-west1'"),
+        ("eu-west1", "AWS_REGION: wanted a region of AWS such as eu-west-1, got 'eu-west1'"),
         ("mx-central-1", "is not offered in 'mx-central-1'"),
         ("Frankfurt am Main", "AWS_REGION"),
     ],

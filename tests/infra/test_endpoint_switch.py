@@ -4,25 +4,33 @@ from typing import Any
 
 import pytest
 
-from backend import cli, cli_provision
+from backend import cli
+from backend.aws import Aws
+from backend.cli_plan import plan
+from backend.cli_wanted import Deployed, Wanted, wanted
 from backend.costs import Use, cost_lines
-from tests.infra.desk import PACKAGE, Desk, client, options
+from tests.infra.desk import ENV, PACKAGE, Desk, client, options
 
 pytestmark = pytest.mark.usefixtures("account")
+
+
+def aim(desk: Desk, *arguments: str) -> Wanted:
+    """What becomes of a person's options."""
+    return wanted(options(*arguments), ENV, Deployed.find(desk.settings, desk.provision.rollout, Aws))
 
 
 def provisioned(desk: Desk, *arguments: str) -> str:
     """DEPLOY_ENDPOINTS of the function, as a person's options leave it."""
     core, settings = desk.make()
-    given = options("--trigger", "lambda", *arguments)
-    desk.provision.trigger(core, settings, PACKAGE, cli_provision.trigger_parameters(given, settings))
+    given = aim(desk, "--trigger", "lambda", *arguments)
+    desk.provision.trigger(core, settings, PACKAGE, given.function)
     described: Any = client("lambda").get_function(FunctionName="birds-trigger")
     return str(described["Configuration"]["Environment"]["Variables"]["DEPLOY_ENDPOINTS"])
 
 
 def told(desk: Desk, *arguments: str) -> str:
     """What a person reads before anything is made."""
-    return "\n".join(cli_provision.plan(options(*arguments), desk.provision))
+    return "\n".join(plan(options(*arguments), aim(desk, *arguments), desk.provision))
 
 
 def test_it_deploys_nothing_at_first_and_then_as_it_was_told_last():

@@ -11,6 +11,7 @@ from tests.infra.half_made import Phase, failing
 pytestmark = pytest.mark.usefixtures("account")
 TOPICS = "the account has no room for more topics"
 POLICY = "AWS::IAM::ManagedPolicy"
+ANN = "ann@example.com"
 
 
 def status(stack: str = "birds-core") -> str:
@@ -18,10 +19,10 @@ def status(stack: str = "birds-core") -> str:
     return str(found["StackStatus"])
 
 
-def break_off(phase: Phase, ends: str, desk: Desk | None = None) -> str:
+def break_off(phase: Phase, ends: str, **parameters: str) -> str:
     """What a `provision` says that CloudFormation does not bring to its end."""
     with failing(POLICY, TOPICS, phase=phase, ends=ends), pytest.raises(AwsError) as caught:
-        (desk or Desk()).make()
+        Desk().make(**parameters)
     return str(caught.value)
 
 
@@ -85,24 +86,19 @@ def test_a_destroy_that_could_not_delete_a_stack_goes_on():
     assert desk.teardown.find().nothing
 
 
-def changed() -> Desk:
-    """Somebody who wants the core otherwise than it is."""
-    return Desk(S3_PREFIX="other")
-
-
 def test_an_update_that_was_rolled_back_is_told_and_tried_again():
     Desk().make()
-    told = break_off("UPDATE", "UPDATE_ROLLBACK_COMPLETE", changed())
+    told = break_off("UPDATE", "UPDATE_ROLLBACK_COMPLETE", NotificationEmail=ANN)
     assert told.endswith(f"{TOPICS}; mend that, and run this again")
 
-    core, _ = changed().make()
+    core, _ = Desk().make(NotificationEmail=ANN)
 
-    assert core.parameters["S3Prefix"] == "other"
+    assert core.parameters["NotificationEmail"] == ANN
 
 
 def test_an_update_that_could_not_be_rolled_back_says_how_it_is_brought_back():
     Desk().make()
-    break_off("UPDATE", "UPDATE_ROLLBACK_FAILED", changed())
+    break_off("UPDATE", "UPDATE_ROLLBACK_FAILED", NotificationEmail=ANN)
 
     with pytest.raises(AwsError) as caught:
         Desk().make()

@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import tomllib
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import yaml
 from botocore.utils import ContainerMetadataFetcher
 from check_jsonschema.builtin_schemas import get_builtin_schema  # type: ignore[import-untyped]
 
-from backend.cli_setup import pipeline_env
+from backend.cli_pipeline import PipelineChoice, pipeline_env
 from backend.config import Settings
 from backend.credentials import ROUTE
 
@@ -180,7 +179,7 @@ def test_what_aws_requires_is_explained_in_the_example() -> None:
 
 
 def test_with_aws_what_provision_was_told_of_the_pipeline_is_what_setup_is_told() -> None:
-    told = pipeline_env(Namespace(algorithm="builtin", image="", spot=False, set=[]))
+    told = pipeline_env(PipelineChoice())
 
     assert told.keys() <= load("compose.aws.yml")["services"]["setup"]["environment"].keys()
     for variable in told:

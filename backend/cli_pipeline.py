@@ -1,0 +1,200 @@
+"""The pipeline as a person wants it: by an option, else by a variable, else as it was chosen before."""
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from backend.aws import Aws
+from backend.config import Settings
+from backend.errors import BackendError
+from backend.provision import Parts
+from pipeline.algorithms import BUILT_IN
+from pipeline.publish import Artifacts, PublishError, Target, artifacts, parse_override, publish
+from pipeline.rendering import committed_definition
+from pipeline.spot import without_spot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineChoice:
+    """What differs from the committed pipeline. The image is '' for AWS's own, as the processing image is."""
+
+    algorithm: str = BUILT_IN
+    image: str = ""
+    spot: bool = False
+    processing_image: str = ""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+    def but(
+        self,
+        *,
+        algorithm: str | None,
+        image: str | None,
+        spot: bool | None,
+        processing_image: str | None = None,
+        overrides: Mapping[str, str],
+    ) -> "PipelineChoice":
+        """This one but for what is given; an image belongs to its algorithm."""
+        algorithm = algorithm or self.algorithm
+        return PipelineChoice(
+            algorithm=algorithm,
+            image=image or (self.image if algorithm == self.algorithm else ""),
+            spot=self.spot if spot is None else spot,
+            processing_image=self.processing_image if processing_image is None else processing_image,
+            overrides={**self.overrides, **overrides},
+        )
+
+    def told(self) -> dict[str, str]:
+        """By the options that choose it, without what nobody chose."""
+        chosen = {
+            "--algorithm": "" if self.algorithm == BUILT_IN else self.algorithm,
+            "--image": self.image,
+            "--spot": "yes" if self.spot else "",
+            "--processing-image": self.processing_image,
+            **{f"--set {name}": value for name, value in self.overrides.items()},
+        }
+        return {option: value for option, value in chosen.items() if value}
+
+    def written(self) -> bytes:
+        """As it lies in the bucket beside the definition that came of it."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def read(cls, body: bytes) -> "PipelineChoice | None":
+        """What was written; None where somebody has put something else there."""
+        try:
+            found = json.loads(body)
+            return cls(**{each.name: found[each.name] for each in fields(cls)})
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def choice_key(definition_key: str) -> str:
+    """Where the choice lies that a definition came of."""
+    return f"{definition_key.removesuffix('.json')}-chosen.json"
+
+
+def add_pipeline(group: argparse._ArgumentGroup) -> None:
+    """What differs from the committed pipeline."""
+    group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter's default")
+    about = "what to train with: builtin, SageMaker's own, or segmenter, of which you give the image (builtin)"
+    group.add_argument("--algorithm", metavar="NAME", help=about)
+    group.add_argument("--image", metavar="ADDRESS", help="segmenter's image in ECR")
+    about = "train on spot instances, which cost less and may wait"
+    group.add_argument("--spot", action=argparse.BooleanOptionalAction, help=about)
+    group.add_argument("--processing-image", metavar="IMAGE", help="instead of AWS's PyTorch image")
+
+
+def pipeline_choice(options: argparse.Namespace, before: PipelineChoice | None = None) -> PipelineChoice:
+    """What is wanted of the pipeline, with what was chosen *before* where nothing is said of it now.
+
+    Raises:
+        BackendError: a parameter is not of the form NAME=VALUE.
+    """
+    env = os.environ.get
+    spot = env("SPOT_TRAINING", "").strip().lower()
+    variables = env("PIPELINE_PARAMETERS", "").split(",")
+    by_variable = (before or PipelineChoice()).but(
+        algorithm=env("ALGORITHM"),
+        image=env("ALGORITHM_IMAGE"),
+        spot=spot in {"true", "yes", "on", "1"} if spot else None,
+        overrides=_overrides("PIPELINE_PARAMETERS", [each for each in variables if each.strip()]),
+    )
+    return by_variable.but(
+        algorithm=options.algorithm,
+        image=options.image,
+        spot=options.spot,
+        processing_image=options.processing_image,
+        overrides=_overrides("--set", options.set),
+    )
+
+
+def _overrides(where: str, texts: list[str]) -> dict[str, str]:
+    try:
+        return dict(parse_override(each.strip()) for each in texts)
+    except PublishError as error:
+        raise BackendError(f"{where}: {error}") from error
+
+
+def pipeline_env(choice: PipelineChoice) -> dict[str, str]:
+    """The variables by which a choice is found again, so that nothing that runs later undoes it."""
+    return {
+        "ALGORITHM": choice.algorithm,
+        "ALGORITHM_IMAGE": choice.image,
+        "SPOT_TRAINING": str(choice.spot).lower(),
+        "PIPELINE_PARAMETERS": ",".join(f"{name}={value}" for name, value in choice.overrides.items()),
+    }
+
+
+def target(choice: PipelineChoice, settings: Settings, region: str) -> Target:
+    """What the pipeline is to be like."""
+    return Target(
+        bucket=settings.s3_bucket,
+        prefix=settings.s3_prefix,
+        role_arn=settings.sagemaker_role_arn,
+        region=region,
+        pipeline=settings.sagemaker_pipeline,
+        algorithm=choice.algorithm,
+        image=choice.image,
+        spot=choice.spot,
+        processing_image=choice.processing_image,
+        overrides=choice.overrides,
+    )
+
+
+def check(target: Target) -> Artifacts:
+    """What the pipeline is made of, if it can be made.
+
+    Raises:
+        BackendError: the algorithm, its image or a parameter is wrong, or the region has no image.
+    """
+    try:
+        return artifacts(target, committed_definition())
+    except PublishError as error:
+        raise BackendError(str(error)) from error
+
+
+def training_instance(choice: PipelineChoice) -> str:
+    """What a training runs on."""
+    defaults = {each["Name"]: each.get("DefaultValue") for each in committed_definition()["Parameters"]}
+    return str(choice.overrides.get("TrainingInstanceType") or defaults["TrainingInstanceType"])
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedPipeline:
+    """The committed pipeline with what a person wants otherwise."""
+
+    choice: PipelineChoice
+    cloud: Aws
+
+    def parts(self, settings: Settings) -> Parts:
+        """What it is made of.
+
+        Raises:
+            BackendError: the algorithm, its image or a parameter is wrong, or the region has no image.
+        """
+        made = self._made(settings)
+        objects = {
+            made.script_key: made.script,
+            made.definition_key: made.definition.encode(),
+            choice_key(made.definition_key): self.choice.written(),
+        }
+        return Parts(objects=objects, definition=json.loads(made.definition), definition_key=made.definition_key)
+
+    def notes(self, settings: Settings) -> tuple[str, ...]:
+        """What to know of it."""
+        return self._made(settings).notes
+
+    def _made(self, settings: Settings) -> Artifacts:
+        return check(target(self.choice, settings, self.cloud.region))
+
+    def plain(self, definition: Mapping[str, Any]) -> dict[str, Any]:
+        """A definition as it was before a person's choice of spot instances."""
+        return without_spot(definition)
+
+    def publish(self, settings: Settings) -> None:
+        """Put it there whatever is there."""
+        wanted = target(self.choice, settings, self.cloud.region)
+        self.cloud.lend(lambda s3, sagemaker: publish(wanted, committed_definition(), s3=s3, sagemaker=sagemaker))

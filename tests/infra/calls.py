@@ -118,6 +118,7 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("sagemaker", "DeleteModelPackageGroup"): _on(
         "DeleteModelPackageGroup", "model-package-group", "ModelPackageGroupName"
     ),
+    ("sagemaker", "CreateModelPackage"): _on("CreateModelPackage", "model-package-group", "ModelPackageGroupName"),
     ("sagemaker", "ListModelPackages"): _list_packages,
     ("sagemaker", "DescribeModelPackage"): _on("DescribeModelPackage", "model-package", "ModelPackageName"),
     ("sagemaker", "UpdateModelPackage"): _on("UpdateModelPackage", "model-package", "ModelPackageArn"),
@@ -126,6 +127,7 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("sagemaker", "CreateTrainingJob"): _passing(
         _on("CreateTrainingJob", "training-job", "TrainingJobName"), "RoleArn"
     ),
+    ("sagemaker", "StopTrainingJob"): _on("StopTrainingJob", "training-job", "TrainingJobName"),
     ("sagemaker", "CreateModel"): _passing(_on("CreateModel", "model", "ModelName"), "ExecutionRoleArn"),
     ("sagemaker", "DeleteModel"): _on("DeleteModel", "model", "ModelName"),
     ("sagemaker", "CreateEndpointConfig"): _on("CreateEndpointConfig", "endpoint-config", "EndpointConfigName"),

@@ -78,6 +78,14 @@ SAGEMAKER_MAY_NOT = {
     "delete a model": call("s3", "DeleteObject", Bucket="BUCKET", Key="label-studio/models/e/model.tar.gz"),
     "read the secret": call("secretsmanager", "GetSecretValue", SecretId="SECRET"),
     "start its pipeline": call("sagemaker", "StartPipelineExecution", PipelineName="birds"),
+    "register a model of somebody's": call("sagemaker", "CreateModelPackage", ModelPackageGroupName="churn"),
+    "register one of another deployment": call(
+        "sagemaker", "CreateModelPackage", ModelPackageGroupName="birds-parts-p1"
+    ),
+    "look at one of another deployment": call(
+        "sagemaker", "DescribeModelPackage", ModelPackageName=arn("model-package/birds-parts-p1/1")
+    ),
+    "stop a job that no pipeline started": call("sagemaker", "StopTrainingJob", TrainingJobName="churn-2026"),
     "approve a model": call("sagemaker", "UpdateModelPackage", ModelPackageArn=arn("model-package/birds-p3/1")),
     "make an endpoint": call("sagemaker", "CreateEndpoint", EndpointName="birds-p3", EndpointConfigName="birds-p3-v1"),
     "hand on another role": call("sagemaker", "CreateModel", ModelName="birds-p3-v1", ExecutionRoleArn=ADMIN),

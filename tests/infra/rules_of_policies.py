@@ -112,12 +112,15 @@ def _names_of_the_account(template: Template) -> Faults:
 
 
 def _trust(template: Template) -> Faults:
-    """These services act for many accounts, and could be made to act for another."""
+    """These services act for many accounts, and could be made to act for another.
+
+    Lambda and, for the load balancer of Express Mode, ECS are documented to be trusted without a condition.
+    """
     for name, properties in resources(template, "AWS::IAM::Role").items():
         for statement in properties["AssumeRolePolicyDocument"]["Statement"]:
             service = statement["Principal"]["Service"]
             conditions = statement.get("Condition", {}).get("StringEquals", {})
-            if service != "lambda.amazonaws.com" and "aws:SourceAccount" not in conditions:
+            if service not in {"lambda.amazonaws.com", "ecs.amazonaws.com"} and "aws:SourceAccount" not in conditions:
                 yield f"{name}: {service} may take the role for whichever account"
 
 

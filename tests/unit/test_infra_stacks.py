@@ -80,6 +80,14 @@ def test_core_with_everything_that_can_be_asked_for(core: dict[str, str]):
     queries = [metric["Expression"] for alarm in alarms for metric in alarm.get("Metrics", [])]
     assert len(queries) == 2
     assert all(query.endswith(" WHERE EndpointName = 'all-p3'") for query in queries)
+    assert {"The endpoint all-p3" in each["AlarmDescription"] for each in alarms if each.get("Metrics")} == {True}
+
+
+def test_an_alarm_that_watches_everybodys_endpoints_says_so(core: dict[str, str]):
+    alarms: list[Any] = boto3.client("cloudwatch").describe_alarms(AlarmNamePrefix="birds-")["MetricAlarms"]
+    told = [each["AlarmDescription"] for each in alarms if each.get("Metrics")]
+    assert len(told) == 2
+    assert {each.startswith("Endpoints of account 123456789012 in eu-central-1 ") for each in told} == {True}
 
 
 def test_the_dashboard_shows_this_deployments_trainings(core: dict[str, str]):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from botocore.exceptions import ClientError
 
 from backend.aws_clients import Clients
-from backend.aws_errors import absent, error_code, translated
+from backend.aws_errors import absent, error_code, is_there, translated
 from backend.errors import AwsError
 
 if TYPE_CHECKING:
@@ -260,10 +260,4 @@ class Account:
         Raises:
             AwsAccessError: there is one, and it is somebody else's.
         """
-        try:
-            self._clients.s3.head_bucket(Bucket=bucket)
-        except ClientError as error:
-            if absent(error):
-                return False
-            raise
-        return True
+        return is_there(lambda: self._clients.s3.head_bucket(Bucket=bucket))

@@ -15,7 +15,7 @@ from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
-from backend.aws_errors import absent, exists_already, translated
+from backend.aws_errors import absent, exists_already, is_there, translated
 from backend.config import Settings, aws_region
 from backend.errors import AwsError, ImageError, SettingsError
 from backend.shortages import Use, explained, shortage
@@ -23,6 +23,7 @@ from backend.shortages import Use, explained, shortage
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.literals import BucketLocationConstraintType
+    from mypy_boto3_s3.type_defs import ObjectTypeDef
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
     from mypy_boto3_sagemaker.type_defs import PipelineExecutionStepTypeDef, ProductionVariantTypeDef
@@ -225,14 +226,16 @@ class Aws:
     @translated
     def object_sizes(self, prefix: str) -> dict[str, int]:
         """Key and bytes of every object of ``S3_BUCKET`` whose key begins with *prefix*."""
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._settings.s3_bucket, Prefix=prefix)
-        return {entry["Key"]: entry["Size"] for page in pages for entry in page.get("Contents", [])}
+        return {entry["Key"]: entry["Size"] for entry in self._objects(prefix)}
 
     @translated
     def etags(self, prefix: str) -> dict[str, str]:
         """Key and ETag of every object of ``S3_BUCKET`` whose key begins with *prefix*; who writes anew changes it."""
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._settings.s3_bucket, Prefix=prefix)
-        return {entry["Key"]: entry["ETag"] for page in pages for entry in page.get("Contents", [])}
+        return {entry["Key"]: entry["ETag"] for entry in self._objects(prefix)}
+
+    def _objects(self, prefix: str) -> "Iterator[ObjectTypeDef]":
+        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._settings.s3_bucket, Prefix=prefix):
+            yield from page.get("Contents", [])
 
     @translated
     def folders(self, prefix: str) -> list[str]:
@@ -245,13 +248,7 @@ class Aws:
     @translated
     def has_object(self, key: str) -> bool:
         """Whether ``S3_BUCKET`` has an object *key*."""
-        try:
-            self._s3.head_object(Bucket=self._settings.s3_bucket, Key=key)
-        except ClientError as error:
-            if absent(error):
-                return False
-            raise
-        return True
+        return is_there(lambda: self._s3.head_object(Bucket=self._settings.s3_bucket, Key=key))
 
     @translated
     def check_bucket(self) -> None:
@@ -261,13 +258,7 @@ class Aws:
     @translated
     def has_bucket(self) -> bool:
         """Whether ``S3_BUCKET`` is there; raises if it is somebody else's."""
-        try:
-            self._s3.head_bucket(Bucket=self._settings.s3_bucket)
-        except ClientError as error:
-            if absent(error):
-                return False
-            raise
-        return True
+        return is_there(lambda: self._s3.head_bucket(Bucket=self._settings.s3_bucket))
 
     @translated
     def create_bucket(self) -> None:

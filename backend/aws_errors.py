@@ -88,6 +88,17 @@ def absent(error: ClientError) -> bool:
     )
 
 
+def is_there(ask: Callable[[], object]) -> bool:
+    """Whether what is asked for is there; other answers of AWS are raised."""
+    try:
+        ask()
+    except ClientError as error:
+        if absent(error):
+            return False
+        raise
+    return True
+
+
 def exists_already(error: ClientError) -> bool:
     """Whether AWS says that the thing to be made is there."""
     return "already exist" in error_message(error)

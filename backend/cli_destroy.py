@@ -17,7 +17,8 @@ from backend.ownership import Marks
 from backend.provision import settings_to_come
 from backend.rollout import Rollout
 from backend.stacks import Stacks
-from backend.teardown import Found, Teardown, unhook
+from backend.teardown import Found, Teardown
+from backend.unhooking import unhook
 
 
 def add_destroy(commands: Commands) -> None:

@@ -8,7 +8,7 @@ from backend.account import Identity, PutPipeline
 from backend.config import Settings
 from backend.errors import AwsError
 from backend.findings import Check, Finding, State, examined, ok, unknown, wrong
-from backend.provision import Parts, stack_name
+from backend.provision import LAYERS, Parts, stack_name
 from backend.stacks import Stack
 
 
@@ -86,7 +86,7 @@ class AwsDoctor:
 
     def stack_states(self) -> Iterator[Finding]:
         """Whether CloudFormation left any of the stacks half-made."""
-        found = [self.stacks.find(stack_name(self.settings, layer)) for layer in ("core", "trigger", "container")]
+        found = [self.stacks.find(stack_name(self.settings, layer)) for layer in LAYERS]
         there = [stack for stack in found if stack is not None]
         if not there:
             yield ok("stacks", "none: bucket, role and pipeline were made otherwise")

@@ -9,27 +9,14 @@ from backend.attachments import Holder
 from backend.config import Settings
 from backend.console import Console
 from backend.errors import AwsAccessError, AwsAwayError, AwsError, BackendError
-from backend.label_studio import Project
-from backend.label_studio_wiring import Connection, Hook
-from backend.ownership import Marks, leads_to, left, webhook_of
-from backend.provision import Layer, check_ours, other_studio, stack_name
+from backend.ownership import Marks
+from backend.provision import LAYERS, Layer, check_ours, other_studio, stack_name
 from backend.rollout import Rollout
 from backend.stacks import Stack
 
-LAYERS: tuple[Layer, ...] = ("trigger", "container", "core")
 _POLICIES = ("BackendPolicyArn", "LabelStudioStoragePolicyArn")  # outputs of core.yaml
 _LOOK_S = 2.0
 _TRIES = 300  # looks at what is on its way out, ten minutes
-
-
-class Wiring(Protocol):
-    """What is needed of Label Studio."""
-
-    def projects(self) -> list[Project]: ...
-    def hooks(self, project: int) -> list[Hook]: ...
-    def connections(self, project: int) -> list[Connection]: ...
-    def delete_hook(self, hook: Hook) -> None: ...
-    def delete_connection(self, connection: Connection) -> None: ...
 
 
 class AccountContents(Protocol):
@@ -74,22 +61,6 @@ class Found:
     def nothing(self) -> bool:
         """Whether there is nothing to take away, beside what is in the model registry."""
         return not (self.stacks or self.executions or self.served or self.bucket)
-
-
-def unhook(wiring: Wiring, console: Console, marks: Marks) -> None:
-    """No project sends events to the deployment, nor has its ML backend; those of others stay."""
-    for project in wiring.projects():
-        hooks, found = wiring.hooks(project.id), wiring.connections(project.id)
-        mine = marks.own(found, hooks)
-        for connection in mine:
-            wiring.delete_connection(connection)
-            console.item("ML backend", f"{connection.url}: taken out of project {project.id}")
-        for connection in marks.others(found, mine):
-            console.item("ML backend", left(connection, project))
-        for hook in hooks:
-            if marks.hears(hook) or leads_to(hook, set(map(webhook_of, mine))):
-                wiring.delete_hook(hook)
-                console.item("webhook", f"{hook.url}: taken out of project {project.id}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

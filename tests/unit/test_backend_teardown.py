@@ -11,7 +11,7 @@ from backend.errors import BackendError
 from backend.label_studio import Project, basic_authorization
 from backend.label_studio_wiring import Connection, Hook
 from backend.ownership import Marks
-from backend.teardown import unhook
+from backend.unhooking import unhook
 
 TRIGGER = "https://abc.execute-api.eu-west-1.amazonaws.com/v1/webhook"
 

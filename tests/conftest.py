@@ -9,7 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 DEPLOYMENT = {"test_provision.py", "test_aws_transcript.py"}
 
 
-class ByServices(LoadScopeScheduling):
+class ByServices(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Tests share a process if they share what their fixtures start."""
 
     def _split_scope(self, nodeid: str) -> str:
@@ -22,4 +22,4 @@ class ByServices(LoadScopeScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByServices:
     """The order of the files stays: the long ones come first."""
-    return ByServices(config, log)  # type: ignore[arg-type]  # a Producer, which xdist does not export
+    return ByServices(config, log)

@@ -64,10 +64,15 @@ def _destroy(options: argparse.Namespace) -> int:
 
 
 def _farewell(found: Found, name: str) -> str:
+    left = [
+        *([f"the bucket {found.bucket}"] if found.bucket else []),
+        *(f"the models {each}" for each in found.packages),
+    ]
     bucket = f"S3_BUCKET={found.bucket} " if found.bucket else ""
-    stays = " and ".join([*([f"The bucket {found.bucket}"] if found.bucket else []), *found.packages])
-    how = f"`{bucket}SAGEMAKER_PIPELINE={name} python -m backend destroy --data`"
-    return f"\n{stays} stay. {how} deletes what stays."
+    return (
+        f"\nLeft: {', '.join(left)}. `{bucket}SAGEMAKER_PIPELINE={name} python -m backend destroy --data` deletes that "
+        "too."
+    )
 
 
 def _unhook(settings: Settings, marks: Marks, console: Console) -> None:

@@ -80,7 +80,7 @@ class Teardown:
         Raises:
             BackendError: a stack, or the bucket that was named, belongs to no deployment or to another one.
         """
-        stacks = [self.rollout.settled(stack_name(self.settings, layer)) for layer in LAYERS]
+        stacks = [self.rollout.settled(stack_name(self.settings, layer)) for layer in reversed(LAYERS)]
         there = tuple(stack for stack in stacks if stack is not None and stack.status != "DELETE_COMPLETE")
         for stack in there:
             self._check(stack)

@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.sagemaker.models import sagemaker_backends
 
 from backend.aws import Aws
 from backend.config import Settings
 from backend.deployer import Deployer
 from backend.errors import AwsError
 from backend.state import StateFile
-from tests.infra.account import ACCOUNT, REGION
 from tests.infra.desk import Desk, client
 
 pytestmark = pytest.mark.usefixtures("account")
@@ -99,9 +97,7 @@ def test_an_endpoint_that_was_deleted_with_its_configuration_and_model_is_made_a
 
 
 def test_without_its_models_nothing_is_served_until_the_next_training_registers_one(running: Running):
-    registry = sagemaker_backends[ACCOUNT][REGION]  # moto cannot be asked to delete them
-    registry.model_packages.clear()
-    registry.model_package_groups.clear()
+    Desk().account.delete_packages("birds-p1")
 
     running.look()
     assert (running.live, running.cloud.endpoint(PROJECT)) == ("", None)

@@ -132,6 +132,32 @@ def test_models_of_a_deployment_that_is_gone_can_still_be_deleted():
     assert groups() == []
 
 
+# ---- what is its own in Label Studio ---------------------------------------------------------------------------------
+
+
+def test_its_webhooks_are_known_by_the_password_in_the_secret_and_the_functions_address():
+    desk = Desk(BASIC_AUTH_USER="ann", BASIC_AUTH_PASS="mine")
+    core, settings = desk.make()
+    url = desk.provision.trigger(core, settings, PACKAGE, {})
+
+    marks = Desk().teardown.marks(desk.teardown.find())
+
+    assert list(marks.passwords) == [("ann", "mine")]
+    assert url in marks.addresses
+
+
+def test_without_the_secret_they_are_known_by_the_address_alone():
+    desk = Desk()
+    core, settings = desk.make()
+    url = desk.provision.trigger(core, settings, PACKAGE, {})
+    client("secretsmanager").delete_secret(SecretId=core.outputs["SecretArn"])
+
+    marks = desk.teardown.marks(desk.teardown.find())
+
+    assert list(marks.passwords) == []
+    assert url in marks.addresses
+
+
 # ---- trainings and endpoints -----------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import hashlib
 import json
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from backend import s3_annotations as module
 from backend.dataset import select_annotations
 from backend.errors import AwsAccessError, LabelConfigError
 from backend.regions import parse_label_config
-from backend.s3_annotations import S3Annotations, ToldProject, merge_tasks, read_task
+from backend.s3_annotations import S3Annotations, ToldProject
+from backend.stored_annotations import merge_tasks, read_task
 from tests import fakes
 from tests.fakes import BIRDS, recorded, recorded_names
 
+INDEX, INTERFACE = "ls/projects/annotations.index", "ls/projects/3/labeling_interface.xml"
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
@@ -38,6 +41,7 @@ class FakeStore:
 
     objects: dict[str, bytes] = field(default_factory=dict)
     read: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
     denied: set[str] = field(default_factory=set)
 
     def etags(self, prefix: str) -> dict[str, str]:
@@ -55,6 +59,7 @@ class FakeStore:
         return self.objects[key]
 
     def put_object(self, key: str, body: bytes) -> None:
+        self.written.append(key)
         self.objects[key] = body
 
     def annotate(self, number: int, *, task: int | None = None, project: int = 3, **changes: object) -> None:
@@ -236,6 +241,91 @@ def test_a_look_without_an_event_counts_one_by_one(annotations: S3Annotations, s
     store.annotate(4, project=4)
 
     assert annotations.project(3) == ToldProject(3, BIRDS, 2)
+
+
+def test_a_fresh_instance_counts_without_reading_what_another_has_read(tmp_path: Path, store: FakeStore):
+    settings = fakes.settings(tmp_path)
+    first = S3Annotations(settings, store=store)
+    first.remember(ToldProject(3, BIRDS, 99))
+    store.annotate(1, task=7)
+    store.annotate(2, task=7)
+    store.annotate(3, was_cancelled=True)
+    store.annotate(4, project=4)
+    first.project(3)
+    store.read.clear()
+    store.annotate(5)
+
+    assert S3Annotations(settings, store=store).project(3) == ToldProject(3, BIRDS, 3)
+    assert store.read == [INTERFACE, INDEX, "annotations/5"]
+
+
+def test_while_nothing_changes_nothing_is_read_or_written_again(annotations: S3Annotations, store: FakeStore):
+    annotations.remember(ToldProject(3, BIRDS, 99))
+    store.annotate(1)
+    annotations.project(3)
+    before = dict(store.objects)
+    store.read.clear()
+    store.written.clear()
+
+    assert annotations.project(3).annotations == 1
+    assert (store.read, store.written) == ([INTERFACE], [])
+    assert store.objects == before
+
+
+def test_what_was_edited_or_deleted_counts_as_it_is_now(tmp_path: Path, store: FakeStore):
+    settings = fakes.settings(tmp_path)
+    first = S3Annotations(settings, store=store)
+    first.remember(ToldProject(3, BIRDS, 99))
+    for number in (1, 2, 3):
+        store.annotate(number)
+    assert first.project(3).annotations == 3
+    store.annotate(1, was_cancelled=True)
+    del store.objects["annotations/2"]
+
+    for each in (first, S3Annotations(settings, store=store)):
+        assert each.project(3).annotations == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"no zlib", zlib.compress(b"[]"), zlib.compress(b'{"annotations/1": 5}')])
+def test_an_index_that_cannot_be_read_is_made_anew(annotations: S3Annotations, store: FakeStore, body: bytes):
+    annotations.remember(ToldProject(3, BIRDS, 99))
+    store.annotate(1)
+    store.objects[INDEX] = body
+
+    assert annotations.project(3).annotations == 1
+    assert store.objects[INDEX] != body
+
+
+def test_a_look_that_is_cut_short_leaves_what_it_has_read_to_the_next(
+    tmp_path: Path, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "_SAVED_EACH", 2)
+    settings = fakes.settings(tmp_path)
+    first = S3Annotations(settings, store=store)
+    first.remember(ToldProject(3, BIRDS, 99))
+    for number in range(1, 6):
+        store.annotate(number)
+    store.denied.add("annotations/5")
+    with pytest.raises(AwsAccessError):
+        first.project(3)
+    store.denied.clear()
+    store.read.clear()
+
+    assert S3Annotations(settings, store=store).project(3).annotations == 5
+    assert store.read == [INTERFACE, INDEX, "annotations/5"]
+
+
+def test_a_training_reads_none_of_other_projects_annotations_that_are_known(tmp_path: Path, store: FakeStore):
+    settings = fakes.settings(tmp_path)
+    first = S3Annotations(settings, store=store)
+    first.remember(ToldProject(3, BIRDS, 99))
+    store.annotate(1)
+    store.annotate(2, project=4)
+    first.project(3)
+    store.read.clear()
+
+    assert numbers(S3Annotations(settings, store=store).annotated_tasks(3)) == {101: [1]}
+    assert store.read == [INDEX, "annotations/1"]
 
 
 def test_a_project_that_no_event_told_of_cannot_be_trained_on_yet(annotations: S3Annotations, store: FakeStore):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
@@ -69,10 +69,19 @@ class Inspection:
 
     @translated
     def quotas(self, names: Iterable[str]) -> dict[str, float]:
-        """The quotas of SageMaker with these names, those of them that AWS lists."""
+        """The quotas of SageMaker with these names, those of them that AWS lists, for the account or for everybody."""
         wanted = set(names)
+        found = self._listed("list_service_quotas", wanted)
+        # AWS may leave out what was never changed in the account.
+        return {**self._listed("list_aws_default_service_quotas", wanted - found.keys()), **found}
+
+    def _listed(
+        self, operation: Literal["list_service_quotas", "list_aws_default_service_quotas"], wanted: set[str]
+    ) -> dict[str, float]:
         found: dict[str, float] = {}
-        for page in self._clients.quotas.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker"):
+        if not wanted:
+            return found
+        for page in self._clients.quotas.get_paginator(operation).paginate(ServiceCode="sagemaker"):
             found |= {each["QuotaName"]: each["Value"] for each in page["Quotas"] if each["QuotaName"] in wanted}
             if len(found) == len(wanted):
                 break

@@ -91,6 +91,7 @@ def _behave_as_aws_does() -> None:
     role.delete_from_cloudformation_json = _detaching(role.delete_from_cloudformation_json)
     quotas: Any = ServiceQuotasResponse
     quotas.list_service_quotas = _listing
+    quotas.list_aws_default_service_quotas = _listing
     refuse_as_aws_does()
     _corrected.append("moto")
 

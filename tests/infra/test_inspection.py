@@ -79,6 +79,16 @@ def test_quotas_are_looked_for_on_all_pages(clients: Clients):
         assert Inspection(clients).quotas(names) == dict(zip(names, (4.0, 0.0), strict=True))
 
 
+def test_a_quota_that_was_never_changed_in_the_account_is_aws_s_default(clients: Clients):
+    """ListServiceQuotas leaves those out that have no applied value, such as a new account's GPUs."""
+    gpu, cpu, other = (f"{kind} for training job usage" for kind in ("ml.g4dn.xlarge", "ml.m5.xlarge", "ml.none"))
+    with Stubber(clients.quotas) as stub:
+        stub.add_response("list_service_quotas", {"Quotas": [{"QuotaName": cpu, "Value": 2.0}]})
+        defaults = [{"QuotaName": cpu, "Value": 1.0}, {"QuotaName": gpu, "Value": 0.0}]
+        stub.add_response("list_aws_default_service_quotas", {"Quotas": defaults})
+        assert Inspection(clients).quotas([gpu, cpu, other]) == {gpu: 0.0, cpu: 2.0}
+
+
 def test_quotas_that_may_not_be_listed_are_denied(clients: Clients):
     with Stubber(clients.quotas) as stub:
         stub.add_client_error("list_service_quotas", "AccessDeniedException", "no")

@@ -18,7 +18,7 @@ from backend.inputs import (
     networks,
     stack_folder,
 )
-from backend.provision import Trigger, check_ours, origin, settings_to_come, stack_name, trigger_settings
+from backend.provision import Trigger, check_name, check_ours, origin, settings_to_come, stack_name, trigger_settings
 from backend.rollout import Rollout
 from backend.stacks import Stack
 from pipeline.algorithms import repository_arn
@@ -71,8 +71,9 @@ class Deployed:
         """The deployment of this name, when CloudFormation is not at work on it.
 
         Raises:
-            BackendError: somebody else's stack has the name.
+            BackendError: the name is none for stacks, or somebody else's stack has it.
         """
+        check_name(settings)
         core, trigger = (rollout.settled(stack_name(settings, layer)) for layer in ("core", "trigger"))
         for stack in (core, trigger):
             if stack is not None:

@@ -80,6 +80,16 @@ def stack_name(settings: Settings, layer: Layer) -> str:
     return f"{settings.sagemaker_pipeline}-{layer}"
 
 
+def check_name(settings: Settings) -> None:
+    """Raise BackendError for a name that stacks cannot have."""
+    name = settings.sagemaker_pipeline
+    if not _STACK_NAME.fullmatch(name):
+        raise BackendError(
+            "SAGEMAKER_PIPELINE: wanted lower-case letters, digits and hyphens, and a letter first, since it is the "
+            f"stacks' name too, got {name!r}"
+        )
+
+
 def check_ours(stack: Stack, settings: Settings) -> None:
     """Raise BackendError for a stack that has a deployment's name, and is none of this backend's."""
     if _STUDIO_TAG not in stack.tags and stack.parameters.get("Name") != settings.sagemaker_pipeline:
@@ -125,12 +135,7 @@ class Provision:
         Raises:
             BackendError: the name, or the bucket's, is another deployment's.
         """
-        name = self.settings.sagemaker_pipeline
-        if not _STACK_NAME.fullmatch(name):
-            raise BackendError(
-                "SAGEMAKER_PIPELINE: wanted lower-case letters, digits and hyphens, and a letter first, since it is "
-                f"the stacks' name too, got {name!r}"
-            )
+        check_name(self.settings)
         core, trigger = (self.rollout.settled(stack_name(self.settings, layer)) for layer in ("core", "trigger"))
         for stack in (core, trigger):
             if stack is not None:
@@ -154,7 +159,6 @@ class Provision:
                 f"the bucket {bucket} is there already, and a stack cannot take it over: leave S3_BUCKET out, so that "
                 "a new one is made, or choose another name"
             )
-
         self._check_registry()
 
     def _check_registry(self) -> None:

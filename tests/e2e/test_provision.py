@@ -187,7 +187,7 @@ def test_a_backend_stays_connected_when_the_lambda_function_takes_over(person: P
 def test_a_backend_that_moved_is_connected_at_its_new_address_alone(person: Person, backend: Backend):
     moved = backend.url.replace("127.0.0.1", "localhost")
     for url in (moved, backend.url):
-        done = person.provision("--backend-url", url)
+        done = person.provision("--trigger", "backend", "--backend-url", url)
         assert done.returncode == 0, done.stdout
         assert person.wired() == ([f"{url}/webhook"], [url])
 

@@ -73,6 +73,7 @@ def test_a_failure_is_told_without_a_traceback_and_without_secrets(
         pytest.param(["--label-config", "nowhere.xml"], "nowhere.xml", id="no such file"),
         pytest.param(["--images-prefix", "label-studio"], "--images-prefix", id="the backend's own prefix"),
         pytest.param(["--annotations-prefix", "/"], "--annotations-prefix", id="the whole bucket"),
+        pytest.param(["--images-prefix", "a", "--annotations-prefix", "a/b"], "one beside the other", id="one place"),
         pytest.param(["--storage-endpoint", "s3:8333"], "--storage-endpoint", id="no address"),
         pytest.param(["--label-studio-public-url", "localhost"], "--label-studio-public-url", id="no public address"),
         pytest.param(["--set", "MaxTrainingSeconds"], "--set: wanted Name=Value", id="no value"),
@@ -85,7 +86,10 @@ def test_what_people_give_is_checked_before_anything_is_called(
     assert words in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["setup"], ["fly"], [*SETUP, "--labels", "a", "--label-config", "b"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["setup"], ["fly"], [*SETUP, "--labels", "a", "--label-config", "b"], [*SETUP, "--wait", "nan"]],
+)
 def test_a_wrong_command_line_shows_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as caught:
         main(arguments)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.env_file import SECRETS, service_env, write_env
+from backend.env_file import SECRETS, check_writable, service_env, write_env
 from backend.errors import BackendError
 from tests import fakes
 
@@ -41,3 +41,14 @@ def test_the_secret_ones_are_known_as_such(tmp_path: Path):
     values = service_env(fakes.settings(tmp_path, basic_auth_user="u", basic_auth_pass="p"), "eu-west-1")
     assert set(SECRETS) < set(values)
     assert values["AWS_REGION"] == "eu-west-1"
+
+
+@pytest.mark.parametrize("name", ["no/backend.env", "."])
+def test_a_file_that_could_not_be_written_is_told_before_it_is(tmp_path: Path, name: str):
+    with pytest.raises(BackendError, match="--write-env"):
+        check_writable(tmp_path / name)
+
+
+def test_a_file_that_could_be_written_is_not_touched(tmp_path: Path):
+    check_writable(tmp_path / "backend.env")
+    assert not (tmp_path / "backend.env").exists()

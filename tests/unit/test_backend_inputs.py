@@ -11,8 +11,11 @@ from backend.inputs import (
     key_prefix,
     label_names,
     labeling_interface,
+    monthly_budget,
+    networks,
     project_title,
     read_labeling_interface,
+    region_name,
 )
 from backend.regions import parse_label_config
 from tests.fakes import BIRDS, LABELS
@@ -122,3 +125,36 @@ def test_a_title_is_kept_as_label_studio_keeps_it():
 def test_a_title_that_label_studio_would_refuse_is_refused_before_anything_is_made(title: str):
     with pytest.raises(BackendError, match="--title: wanted 3 to 50 characters"):
         project_title(title)
+
+
+def test_networks_are_written_as_such_whatever_address_in_them_was_given():
+    assert networks(" 203.0.113.7/24, 198.51.100.1,2001:DB8::1/32 ") == "203.0.113.0/24,198.51.100.1,2001:db8::/32"
+    assert networks("") == ""
+
+
+@pytest.mark.parametrize("text", ["203.0.113.7/40", "::::", "203.0.113.7,,", "everybody"])
+def test_what_is_no_network_is_refused(text: str):
+    with pytest.raises(BackendError, match="--allowed-ips: wanted addresses or networks"):
+        networks(text)
+
+
+@pytest.mark.parametrize(("text", "written"), [("0", "0"), ("50", "50"), ("12.5", "12.50"), ("123456.78", "123456.78")])
+def test_a_budget_is_written_to_the_cent(text: str, written: str):
+    assert monthly_budget(text) == written
+
+
+@pytest.mark.parametrize("text", ["nan", "-5", "inf", "0.001", "2e6", "much", ""])
+def test_what_is_no_budget_is_refused(text: str):
+    with pytest.raises(BackendError, match="--budget: wanted US dollars"):
+        monthly_budget(text)
+
+
+@pytest.mark.parametrize("name", ["eu-west1", "Frankfurt", "", "eu-west-"])
+def test_what_is_not_called_as_regions_are_is_refused(name: str):
+    with pytest.raises(BackendError, match="AWS_REGION: wanted a region"):
+        region_name(name)
+
+
+@pytest.mark.parametrize("name", ["eu-west-1", "us-gov-east-1", "us-isob-east-1", "ap-southeast-7"])
+def test_regions_of_every_partition_are_taken(name: str):
+    assert region_name(name) == name

@@ -44,19 +44,25 @@ def _services() -> Mapping[str, Any]:
     return services
 
 
-def _kinds(action: str) -> list[str]:
+def kinds_of(action: str) -> list[str]:
     """The kinds of resources that an action is for; none for an action that knows no resources."""
     service, name = action.split(":")
     found: list[str] = _services()[service]["Actions"][name.lower()].get("Resources", [])
     return found
 
 
+def is_listed(action: str) -> bool:
+    """Whether AWS's list has the action: what is new in a service is not in it yet."""
+    service, name = action.split(":")
+    return name.lower() in _services()[service]["Actions"]
+
+
 def _fits(action: str, resource: str) -> bool:
     """Whether a resource is of a kind that the action is for."""
     if resource == "*":
-        return action in _ON_EVERYTHING or not _kinds(action)
+        return action in _ON_EVERYTHING or not kinds_of(action)
     service = action.split(":", maxsplit=1)[0]
-    return any(_is_of_kind(service, kind, resource) for kind in _kinds(action))
+    return any(_is_of_kind(service, kind, resource) for kind in kinds_of(action))
 
 
 def _is_of_kind(service: str, kind: str, resource: str) -> bool:

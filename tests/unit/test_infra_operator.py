@@ -1,0 +1,130 @@
+"""infra/operator-policy.json lets a person run the commands, and nothing outside of the deployment."""
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]
+
+from tests.infra import templates
+from tests.infra.account import ACCOUNT, REGION
+from tests.infra.calls import TABLE
+from tests.infra.policies import Document, Request, Verdict, evaluate, matches, statements
+from tests.infra.rules_of_policies import is_listed, kinds_of
+
+ROOT = Path(__file__).parents[2]
+PATH = templates.FOLDER / "operator-policy.json"
+MODULES = ("account", "attachments", "aws", "inspection", "stacks")
+SERVICES = ("cloudformation", "iam", "s3", "sagemaker", "secretsmanager", "service-quotas", "sts")
+# Where an operation and the action that it takes are called otherwise; in calls.py are more.
+ACTIONS = {
+    "HeadBucket": {"s3:ListBucket"},
+    "ListObjectVersions": {"s3:ListBucketVersions"},
+    "DeleteObjects": {"s3:DeleteObject", "s3:DeleteObjectVersion"},
+    "GetPublicAccessBlock": {"s3:GetBucketPublicAccessBlock"},
+    "CreateBucket": {"s3:CreateBucket"},
+}
+# CloudFormation would use them for properties that no template sets: networks, keys and file systems of one's own.
+UNUSED = r"ec2|elasticfilesystem|firehose|kms|s3files|s3tables"
+UNUSED_ACTIONS = {
+    *("iam:AttachGroupPolicy", "iam:AttachUserPolicy", "s3:REST.PUT.OBJECT", "lambda:GetLayerVersion"),
+    *("lambda:GetCodeSigningConfig", "lambda:PassCapacityProvider"),
+    *("logs:PutIndexPolicy", "logs:DeleteIndexPolicy", "logs:CreateLogDelivery"),
+    *("logs:PutResourcePolicy", "logs:DeleteResourcePolicy"),
+    "apigateway:UpdateRestApiPolicy",
+}
+
+
+def policy() -> list[Document]:
+    """As it is for the deployment ``birds``."""
+    text = PATH.read_text(encoding="utf-8")
+    for word, value in (("NAME", "birds"), ("ACCOUNT", ACCOUNT), ("REGION", REGION)):
+        text = re.sub(rf"\b{word}\b", value, text)
+    return [json.loads(text)]
+
+
+def of_templates() -> set[str]:
+    """What CloudFormation does for the types of resources in the templates, by the types' own schemas."""
+    types = {each["Type"] for name in templates.NAMES for each in templates.load(name)["Resources"].values()}
+    handlers: list[Any] = [
+        handler
+        for each in types
+        for handler in PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", each).schema["handlers"].items()
+    ]
+    found = {action for verb, handler in handlers if verb != "list" for action in handler["permissions"]}
+    return {each for each in found - UNUSED_ACTIONS if not re.match(rf"({UNUSED}):", each)}
+
+
+def of_commands() -> set[str]:
+    """What the commands' modules can ask for themselves."""
+    found: set[str] = set()
+    for module in MODULES:
+        for service, operation in operations(ROOT / "backend" / f"{module}.py"):
+            known = ACTIONS.get(operation)
+            prefix = {"service-quotas": "servicequotas"}.get(service, service)
+            if known is None and (service, operation) in TABLE and service == "s3":
+                known = {"s3:GetObject" if operation in {"GetObject", "HeadObject"} else "s3:PutObject"}
+            if operation.startswith("ListObjects"):
+                known = {"s3:ListBucket"}
+            found |= known or {f"{prefix}:{operation}"}
+    return found
+
+
+def operations(path: Path) -> set[tuple[str, str]]:
+    """Whatever is named as a method of a client, or of a paginator."""
+    text = ast.parse(path.read_text(encoding="utf-8"))
+    names = {node.attr for node in ast.walk(text) if isinstance(node, ast.Attribute)}
+    names |= {node.value for node in ast.walk(text) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    methods = {
+        name: (service, operation)
+        for service in SERVICES
+        for name, operation in boto3.client(service, region_name="us-east-1").meta.method_to_api_mapping.items()  # type: ignore[call-overload]
+    }
+    return {methods[name] for name in names & methods.keys()}
+
+
+def granted(action: str) -> list[str]:
+    """The resources that an action is allowed on."""
+    found: list[str] = []
+    for each in statements(policy()):
+        actions, on = ([value] if isinstance(value, str) else value for value in (each["Action"], each["Resource"]))
+        if any(matches(pattern.lower(), action.lower()) for pattern in actions):
+            found += on
+    return found
+
+
+@pytest.mark.parametrize("action", sorted(of_templates() | of_commands()))
+def test_an_action_that_commands_or_stacks_need_is_granted_on_a_resource_of_its_kind(action: str):
+    service = action.partition(":")[0]
+    on = granted(action)
+    assert any(each == "*" or each.split(":")[2] == service for each in on), on
+    if is_listed(action) and not kinds_of(action):
+        assert "*" in on, "an action that knows no resources is granted on all of them alone"
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("s3:GetObject", "arn:aws:s3:::payroll/a.csv"),
+        ("s3:DeleteBucket", "arn:aws:s3:::payroll"),
+        ("iam:PutRolePolicy", f"arn:aws:iam::{ACCOUNT}:role/admin"),
+        ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/admin"),
+        ("iam:CreateUser", f"arn:aws:iam::{ACCOUNT}:user/birds-ann"),
+        ("cloudformation:DeleteStack", f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/cars-core/1"),
+        ("sagemaker:DeleteEndpoint", f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/cars-p1"),
+        ("sagemaker:CreateEndpoint", f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}:endpoint/birds-p1"),
+        ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:cars-trigger"),
+        ("sns:Publish", f"arn:aws:sns:{REGION}:{ACCOUNT}:cars"),
+        ("ec2:RunInstances", f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/*"),
+    ],
+)
+def test_what_is_not_the_deployment_s_is_not_allowed(action: str, resource: str):
+    assert evaluate(policy(), Request(action, resource)) is Verdict.NOT_ALLOWED
+
+
+def test_it_fits_into_a_managed_policy_of_iam():
+    assert len(re.sub(r"\s", "", PATH.read_text(encoding="utf-8"))) < 6144 - 15 * 40  # with a long name filled in

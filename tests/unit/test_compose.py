@@ -56,7 +56,7 @@ def services() -> dict[str, Any]:
 def variables(name: str) -> dict[str, set[str]]:
     """The variables that a file asks for, each with the ways in which it does (`-`, `?` or nothing)."""
     found: dict[str, set[str]] = {}
-    for variable, way in re.findall(r"\$\{([A-Z0-9_]+)(?::([-?]))?", (ROOT / name).read_text()):
+    for variable, way in re.findall(r"\$\{([A-Z0-9_]+)(?::?([-?]))?", (ROOT / name).read_text()):
         found.setdefault(variable, set()).add(way)
     return found
 
@@ -211,6 +211,15 @@ def test_with_a_profile_everything_that_asks_aws_asks_the_container_that_reads_t
         assert set(body["networks"]) == {"default", "credentials"}, name
         keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
         assert [body["environment"][key] for key in keys] == ["", "", ""], name
+
+
+def test_with_aws_label_studio_may_have_keys_of_its_own_and_none_are_mixed() -> None:
+    """Set but empty counts as set: a token of somebody else's would spoil the keys of a user."""
+    given = load("compose.aws.yml")["services"]["label-studio"]["environment"]
+
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        assert given[key] == f"${{LABEL_STUDIO_{key}-${{{key}:-}}}}"
+        assert f"\n#LABEL_STUDIO_{key}=\n" in (ROOT / ".env.example").read_text()
 
 
 def test_the_credentials_are_where_sdks_look_for_them_and_the_folder_is_read_there_alone() -> None:

@@ -83,7 +83,8 @@ def _add_deployment(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--allowed-ips", metavar="LIST", help="from where the Lambda function's address may be called")
     group.add_argument("--email", metavar="ADDRESS", help="who is told of trainings and failures")
     group.add_argument("--budget", metavar="USD", help="monthly cost of SageMaker to be warned of")
-    group.add_argument("--adopt", action="store_true", help="the deployment goes on with a Label Studio that has moved")
+    moved = "the deployment goes on with a Label Studio that has moved, or with a former one's models"
+    group.add_argument("--adopt", action="store_true", help=moved)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ HOSTING: Mapping[str, float] = {
 }
 _PROCESSING_HOUR = 0.23  # ml.m5.xlarge
 _SECRET, _ALARM = 0.40, 0.10  # a month each
-_ALARMS = {"backend": 3, "lambda": 4}
+_ALARMS = {"backend": 3, "lambda": 5}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,4 +63,5 @@ def leads_somewhere(page: str, link: str) -> bool:
     if not path.exists():
         return False
     headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE) if heading else [""]
-    return heading in {each.lower().replace(" ", "-") for each in headings}
+    # As GitHub makes links of headings: without punctuation.
+    return heading in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}

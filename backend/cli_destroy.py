@@ -11,10 +11,10 @@ from backend.aws_clients import Clients
 from backend.cli_setup import Commands
 from backend.config import Settings
 from backend.console import Console, agreed
+from backend.deployment import settings_to_come
 from backend.errors import LabelStudioError
 from backend.label_studio_wiring import StudioWiring
 from backend.ownership import Marks
-from backend.provision import settings_to_come
 from backend.rollout import Rollout
 from backend.stacks import Stacks
 from backend.teardown import Found, Teardown

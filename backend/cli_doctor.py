@@ -14,6 +14,7 @@ from backend.cli_pipeline import CommittedPipeline, PipelineChoice
 from backend.cli_setup import Commands, project_id
 from backend.config import Settings
 from backend.console import Console
+from backend.deployment import settings_to_come, stack_name
 from backend.doctor_aws import AwsDoctor
 from backend.doctor_label_studio import StudioDoctor
 from backend.errors import BackendError, SettingsError
@@ -21,7 +22,6 @@ from backend.findings import Finding, State, ok, wrong
 from backend.inspection import Inspection
 from backend.label_studio_wiring import StudioWiring
 from backend.probe import ask
-from backend.provision import settings_to_come, stack_name
 from backend.stacks import Stacks
 from pipeline.algorithms import SEGMENTER, example_image
 

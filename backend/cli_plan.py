@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from backend.cli_pipeline import training_instance
 from backend.cli_wanted import Wanted
 from backend.costs import Use, cost_lines
-from backend.provision import Provision, stack_name
+from backend.deployment import stack_name
+from backend.provision import Provision
 
 _WIDTH = 44
 

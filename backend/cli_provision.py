@@ -25,6 +25,7 @@ from backend.cli_setup import (
 from backend.cli_wanted import Deployed, Wanted, check_reachable, wanted
 from backend.config import Settings
 from backend.console import Console, agreed
+from backend.deployment import output, settings_to_come, stack_name
 from backend.env_file import SECRETS, check_writable, service_env, write_env
 from backend.inputs import backend_url, project_title, region_name
 from backend.label_studio import Project
@@ -32,7 +33,7 @@ from backend.label_studio_setup import StudioSetup
 from backend.label_studio_wiring import StudioWiring
 from backend.lambda_package import build_package
 from backend.local_images import find_images
-from backend.provision import Provision, output, settings_to_come, stack_name
+from backend.provision import Provision
 from backend.rollout import Rollout
 from backend.setup import Setup
 from backend.stacks import Stack, Stacks

@@ -8,6 +8,16 @@ from typing import Protocol
 from backend.cli_pipeline import PipelineChoice, choice_key, pipeline_choice
 from backend.cli_setup import folders, public_url
 from backend.config import Settings
+from backend.deployment import (
+    STUDIO_TAG,
+    Trigger,
+    check_name,
+    check_ours,
+    origin,
+    settings_to_come,
+    stack_name,
+    trigger_settings,
+)
 from backend.errors import BackendError
 from backend.inputs import (
     FOLDERS,
@@ -18,7 +28,6 @@ from backend.inputs import (
     networks,
     stack_folder,
 )
-from backend.provision import Trigger, check_name, check_ours, origin, settings_to_come, stack_name, trigger_settings
 from backend.rollout import Rollout
 from backend.stacks import Stack
 from pipeline.algorithms import repository_arn
@@ -223,7 +232,7 @@ def _origin(options: argparse.Namespace, public: str, deployed: Deployed) -> str
     presign = bool(before) if options.presign is None else options.presign
     if not presign:
         return ""
-    moved = deployed.core is not None and before == origin(deployed.core.tags.get("label-studio", ""))
+    moved = deployed.core is not None and before == origin(deployed.core.tags.get(STUDIO_TAG, ""))
     return origin(public) if options.label_studio_public_url or moved or not before else before
 
 

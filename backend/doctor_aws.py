@@ -6,9 +6,10 @@ from typing import Any, Protocol
 
 from backend.account import Identity, PutPipeline
 from backend.config import Settings
+from backend.deployment import LAYERS, stack_name
 from backend.errors import AwsError
 from backend.findings import Check, Finding, State, examined, ok, unknown, wrong
-from backend.provision import LAYERS, Parts, stack_name
+from backend.provision import Parts
 from backend.stacks import Stack
 
 

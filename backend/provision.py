@@ -5,29 +5,31 @@ nothing.
 """
 
 import hashlib
-import re
 import secrets
-import urllib.parse
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from backend.account import Identity, PutPipeline
 from backend.config import Settings
 from backend.console import Console
-from backend.errors import AwsAccessError, AwsError, BackendError
+from backend.deployment import (
+    STUDIO_TAG,
+    Layer,
+    check_name,
+    check_ours,
+    core_outputs,
+    other_studio,
+    output,
+    stack_name,
+    trigger_settings,
+)
+from backend.errors import AwsAccessError, BackendError
 from backend.rollout import Outcome, Rollout, Wanted
 from backend.stacks import Stack
 
-Trigger = Literal["backend", "lambda"]
-Layer = Literal["core", "trigger", "container"]
-LAYERS: tuple[Layer, ...] = ("core", "trigger", "container")  # each stands on the first
 TEMPLATES = Path(__file__).parents[1] / "infra"
-_STUDIO_TAG = "label-studio"
-_STACK_NAME = re.compile(r"[a-z](-*[a-z0-9])*")
-# What is known only when the stack is there.
-_TO_COME = {"S3_BUCKET": "to-be-made", "SAGEMAKER_ROLE_ARN": "arn:aws:iam::000000000000:role/to-be-made"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,56 +66,6 @@ class Pipelines(Protocol):
 
     def parts(self, settings: Settings) -> Parts: ...
     def publish(self, settings: Settings) -> None: ...
-
-
-def settings_to_come(env: Mapping[str, str]) -> Settings:
-    """The settings, with a stand-in for what will be made.
-
-    Raises:
-        SettingsError: a variable is missing or cannot be used.
-    """
-    return Settings.from_env({**_TO_COME, **{key: value for key, value in env.items() if value}}, writes=False)
-
-
-def stack_name(settings: Settings, layer: Layer) -> str:
-    """What a deployment's stack is called."""
-    return f"{settings.sagemaker_pipeline}-{layer}"
-
-
-def check_name(settings: Settings) -> None:
-    """Raise BackendError for a name that stacks cannot have."""
-    name = settings.sagemaker_pipeline
-    if not _STACK_NAME.fullmatch(name):
-        raise BackendError(
-            "SAGEMAKER_PIPELINE: wanted lower-case letters, digits and hyphens, and a letter first, since it is the "
-            f"stacks' name too, got {name!r}"
-        )
-
-
-def check_ours(stack: Stack, settings: Settings) -> None:
-    """Raise BackendError for a stack that has a deployment's name, and is none of this backend's."""
-    if _STUDIO_TAG not in stack.tags and stack.parameters.get("Name") != settings.sagemaker_pipeline:
-        raise BackendError(
-            f"stack {stack.name} is somebody else's, not of this backend: it is left alone; choose another "
-            "SAGEMAKER_PIPELINE"
-        )
-
-
-def other_studio(stack: Stack, settings: Settings) -> str:
-    """The Label Studio that a deployment belongs to, '' if it is ours or nobody knows."""
-    studio = stack.tags.get(_STUDIO_TAG, "")
-    return "" if studio == settings.label_studio_url else studio
-
-
-def output(stack: Stack, name: str) -> str:
-    """What a stack gives out.
-
-    Raises:
-        AwsError: it does not give that out.
-    """
-    if name not in stack.outputs:
-        raise AwsError(f"stack {stack.name} has no output {name}: it is not the one of this version; run this again")
-    return stack.outputs[name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +180,7 @@ class Provision:
             name=stack_name(self.settings, layer),
             template=(TEMPLATES / f"{layer}.yaml").read_text(encoding="utf-8"),
             parameters=parameters,
-            tags={_STUDIO_TAG: self.settings.label_studio_url},
+            tags={STUDIO_TAG: self.settings.label_studio_url},
         )
 
     def _located(self, stack: Stack) -> Settings:
@@ -278,7 +230,7 @@ class Provision:
         key = settings.key("lambda", f"{hashlib.sha256(package).hexdigest()}.zip")
         self._upload(settings, {key: package})
         wanted = self._wanted(
-            "trigger", {**_from_core(core), **trigger_settings(settings), "CodeKey": key, **parameters}
+            "trigger", {**core_outputs(core), **trigger_settings(settings), "CodeKey": key, **parameters}
         )
         stack, outcome = self.rollout.ensure(wanted)
         self._tell_stack(stack, outcome)
@@ -303,35 +255,3 @@ def _change_of_secret(before: Mapping[str, str], after: Mapping[str, str]) -> st
     if not before.get("LABEL_STUDIO_API_KEY"):
         return "token and password written"
     return "token or password changed; a backend that runs is to be started again with them"
-
-
-def _from_core(core: Stack) -> dict[str, str]:
-    names = ("BucketName", "BackendPolicyArn", "SecretArn", "PipelineName", "SageMakerRoleArn", "TopicArn")
-    return {name: output(core, name) for name in names}
-
-
-def trigger_settings(settings: Settings) -> dict[str, str]:
-    """The parameters of trigger.yaml that are settings of the service too."""
-    return {
-        "Name": settings.sagemaker_pipeline,
-        "S3Prefix": settings.s3_prefix,
-        "TrainEvery": f"{settings.start_training_each_n_updates}",
-        "MinimumMIoU": _number(settings.minimum_miou),
-        "MIoUTolerance": _number(settings.miou_tolerance),
-        "TrainingCooldownSeconds": _number(settings.training_cooldown_seconds),
-        "MaxTrainingsPerDay": f"{settings.max_trainings_per_day}",
-        "EndpointInstanceType": settings.sagemaker_instance_type,
-        "ModelName": settings.model_name,
-        "LogLevel": settings.log_level,
-    }
-
-
-def _number(value: float) -> str:
-    """Without the zeros at its end, so that the same number is always written alike."""
-    return f"{value:.6f}".rstrip("0").rstrip(".")
-
-
-def origin(url: str) -> str:
-    """The part of an address that browsers compare."""
-    parts = urllib.parse.urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"

@@ -8,9 +8,9 @@ from backend.account import KINDS, Kind
 from backend.attachments import Holder
 from backend.config import Settings
 from backend.console import Console
+from backend.deployment import LAYERS, Layer, check_ours, other_studio, stack_name
 from backend.errors import AwsAccessError, AwsAwayError, AwsError, BackendError
 from backend.ownership import Marks
-from backend.provision import LAYERS, Layer, check_ours, other_studio, stack_name
 from backend.rollout import Rollout
 from backend.stacks import Stack
 

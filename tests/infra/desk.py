@@ -12,7 +12,8 @@ from backend.cli_pipeline import CommittedPipeline, PipelineChoice
 from backend.cli_provision import add_provision
 from backend.config import Settings
 from backend.console import Console
-from backend.provision import Provision, settings_to_come
+from backend.deployment import settings_to_come
+from backend.provision import Provision
 from backend.rollout import Rollout
 from backend.stacks import Stack, Stacks
 from backend.teardown import Teardown

@@ -1,5 +1,6 @@
 """Which tests run one after the other in one process; ``-n 2 --no-loadscope-reorder`` runs the rest beside them."""
 
+import signal
 from pathlib import PurePosixPath
 
 import pytest
@@ -23,3 +24,9 @@ class ByServices(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no typ
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByServices:
     """The order of the files stays: the long ones come first."""
     return ByServices(config, log)
+
+
+def pytest_configure() -> None:
+    """A shell without job control starts background jobs with SIGINT ignored, which the programs under test inherit."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

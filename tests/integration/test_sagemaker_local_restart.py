@@ -32,7 +32,7 @@ def _start_long_job(own: LocalSageMaker, bucket: str) -> str:
     client.create_pipeline(PipelineName=name, PipelineDefinition=text, RoleArn=ROLE)
     base = [{"Name": "Base", "Value": f"s3://{bucket}/b"}]
     arn = client.start_pipeline_execution(PipelineName=name, PipelineParameters=base, ClientRequestToken="t" * 40)
-    wait_for(lambda: _jobs_of(own))
+    wait_for(lambda: any("train" in _command(process) for process in _jobs_of(own)))  # not a model server
     return str(arn["PipelineExecutionArn"])
 
 

@@ -16,6 +16,7 @@ from demo.ports import HOST
 from demo.process import Service
 from demo.state import ROOT
 from tests.infra.account import REGION
+from tests.infra.recorder import aws_calls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,8 +99,10 @@ class Person:
         self.account = plan.url("account")
         self.studio = plan.url("label_studio")
         self.token = plan.state.secrets.label_studio_token
+        self.calls = plan.folder.path / "aws_calls.jsonl"  # what the commands ask of AWS
         self.environment = {
             **plan.environment,
+            **aws_calls.environment(self.calls),
             "AWS_ENDPOINT_URL": self.account,
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "test",

@@ -16,6 +16,8 @@ import pytest
 
 from demo.state import ROOT
 from tests.e2e.test_provision import api, birds, person, stack  # noqa: F401  # fixtures
+from tests.infra.calls import read_calls
+from tests.infra.operator import of_commands, refused
 from tests.infra.transcript import PATH, performed
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ STUDIO, ACCOUNT = "http://127.0.0.1:8080", "http://127.0.0.1:5566"  # as the pag
 
 def test_the_transcript_is_what_the_commands_say(person: Person, birds: Path, tmp_path: Path):  # noqa: F811
     (tmp_path / "birds").symlink_to(birds)
-    environment = {**person.environment, "PYTHONPATH": str(ROOT)}
+    environment = {**person.environment, "PYTHONPATH": os.pathsep.join((str(ROOT), person.environment["PYTHONPATH"]))}
 
     def run(arguments: list[str]) -> str:
         if arguments[0] == "doctor":  # the template asks for it, but the emulation leaves it out
@@ -55,6 +57,7 @@ def test_the_transcript_is_what_the_commands_say(person: Person, birds: Path, tm
     assert now == PATH.read_text(encoding="utf-8")
     assert person.token not in now
     assert "a-secret-key" not in now
+    assert refused(of_commands(read_calls(person.calls))) == []
 
 
 def block_public_access(person: Person) -> None:  # noqa: F811

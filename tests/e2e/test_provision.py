@@ -21,6 +21,8 @@ from demo.services import Plan, isolated_environment
 from demo.stack import Stack
 from demo.state import Folder, load_state
 from tests.e2e.person import NETWORK, Api, Backend, Person
+from tests.infra.calls import read_calls
+from tests.infra.operator import of_commands, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -242,3 +244,11 @@ def test_no_secret_was_ever_told(person: Person):
     assert person.token not in told
     assert "a-secret-key" not in told
     assert "Basic " not in told
+
+
+def test_all_that_the_commands_asked_of_aws_is_allowed_to_who_has_the_operator_s_policy(person: Person):
+    wanted = of_commands(read_calls(person.calls))
+    assert {"cloudformation:CreateStack", "secretsmanager:PutSecretValue", "s3:DeleteBucket"} <= {
+        each.action for each in wanted
+    }
+    assert refused(wanted) == []

@@ -32,6 +32,10 @@ class Place:
         """The ARN of something in SageMaker, which writes names in lower case."""
         return f"arn:aws:sagemaker:{self.region}:{self.account}:{kind}/{name.lower()}"
 
+    def stack(self, name: str) -> str:
+        """The ARN of a stack."""
+        return f"arn:aws:cloudformation:{self.region}:{self.account}:stack/{name}/1a2b"
+
     def function(self, name: str) -> str:
         """The ARN of a Lambda function, which may be given already."""
         return name if name.startswith("arn:") else f"arn:aws:lambda:{self.region}:{self.account}:function:{name}"
@@ -52,6 +56,46 @@ def _bucket(action: str) -> Needs:
 
 def _object(action: str) -> Needs:
     return lambda _, given: [Request(action, f"arn:aws:s3:::{given['Bucket']}/{given['Key']}")]
+
+
+def _stack(action: str) -> Needs:
+    """On a stack by its ARN, or by its name, which CloudFormation completes by an id of its own."""
+
+    def needs(place: Place, given: Parameters) -> list[Request]:
+        value = given["StackName"]
+        arn = value if value.startswith("arn:") else place.stack(value)
+        return [Request(f"cloudformation:{action}", arn)]
+
+    return needs
+
+
+def _secret(action: str) -> Needs:
+    return lambda _, given: [Request(f"secretsmanager:{action}", given["SecretId"])]
+
+
+def _policy(action: str) -> Needs:
+    return lambda _, given: [Request(f"iam:{action}", given["PolicyArn"])]
+
+
+def _detach(kind: str) -> Needs:
+    """A policy is taken off somebody, who may have any name."""
+
+    def needs(place: Place, given: Parameters) -> list[Request]:
+        bearer = f"arn:aws:iam::{place.account}:{kind.lower()}/{given[f'{kind}Name']}"
+        return [Request(f"iam:Detach{kind}Policy", bearer, {"iam:PolicyARN": given["PolicyArn"]})]
+
+    return needs
+
+
+def _delete_versions(_: Place, given: Parameters) -> list[Request]:
+    """Which ones stands in the body, which is not recorded."""
+    every = f"arn:aws:s3:::{given['Bucket']}/*"
+    return [Request("s3:DeleteObject", every), Request("s3:DeleteObjectVersion", every)]
+
+
+def _anywhere(action: str) -> Needs:
+    """An action that knows no resources."""
+    return lambda *_: [Request(action, "*")]
 
 
 def _on(action: str, kind: str, name: str) -> Needs:
@@ -89,6 +133,39 @@ def _list_packages(place: Place, given: Parameters) -> list[Request]:
     ]
 
 
+_OF_COMMANDS: Mapping[tuple[str, str], Needs] = {
+    **{
+        ("cloudformation", action): _stack(action)
+        for action in (
+            "CreateStack",
+            "UpdateStack",
+            "DeleteStack",
+            "DescribeStacks",
+            "DescribeStackEvents",
+            "ListStackResources",
+        )
+    },
+    ("iam", "GetRole"): lambda place, given: [
+        Request("iam:GetRole", f"arn:aws:iam::{place.account}:role/{given['RoleName']}")
+    ],
+    ("iam", "ListEntitiesForPolicy"): _policy("ListEntitiesForPolicy"),
+    **{("iam", f"Detach{kind}Policy"): _detach(kind) for kind in ("Role", "User", "Group")},
+    ("s3", "DeleteBucket"): _bucket("s3:DeleteBucket"),
+    ("s3", "DeleteObjects"): _delete_versions,
+    ("s3", "GetBucketPolicy"): _bucket("s3:GetBucketPolicy"),
+    ("s3", "GetBucketTagging"): _bucket("s3:GetBucketTagging"),
+    ("s3", "GetPublicAccessBlock"): _bucket("s3:GetBucketPublicAccessBlock"),
+    ("s3", "ListObjectVersions"): _bucket("s3:ListBucketVersions"),
+    **{
+        ("sagemaker", action): _anywhere(f"sagemaker:{action}")
+        for action in ("ListEndpointConfigs", "ListEndpoints", "ListModelPackageGroups", "ListModels")
+    },
+    ("sagemaker", "DeleteEndpointConfig"): _on("DeleteEndpointConfig", "endpoint-config", "EndpointConfigName"),
+    ("secretsmanager", "PutSecretValue"): _secret("PutSecretValue"),
+    ("service-quotas", "ListServiceQuotas"): _anywhere("servicequotas:ListServiceQuotas"),
+    ("service-quotas", "ListAWSDefaultServiceQuotas"): _anywhere("servicequotas:ListAWSDefaultServiceQuotas"),
+    ("sts", "GetCallerIdentity"): _anywhere("sts:GetCallerIdentity"),
+}
 _PUT = _object("s3:PutObject")
 TABLE: Mapping[tuple[str, str], Needs] = {
     ("s3", "HeadBucket"): _list,
@@ -136,12 +213,11 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("sagemaker", "DescribeEndpoint"): _on("DescribeEndpoint", "endpoint", "EndpointName"),
     ("sagemaker", "DeleteEndpoint"): _on("DeleteEndpoint", "endpoint", "EndpointName"),
     ("sagemaker-runtime", "InvokeEndpoint"): _on("InvokeEndpoint", "endpoint", "EndpointName"),
-    ("secretsmanager", "GetSecretValue"): lambda _, given: [
-        Request("secretsmanager:GetSecretValue", given["SecretId"])
-    ],
+    ("secretsmanager", "GetSecretValue"): _secret("GetSecretValue"),
     ("lambda", "Invoke"): lambda place, given: [
         Request("lambda:InvokeFunction", place.function(given["FunctionName"]))
     ],
+    **_OF_COMMANDS,
 }
 
 

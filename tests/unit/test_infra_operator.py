@@ -1,8 +1,8 @@
 """infra/operator-policy.json lets a person run the commands, and nothing outside of the deployment."""
 
 import ast
-import json
 import re
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,14 @@ from cfnlint.schema import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untype
 
 from tests.infra import templates
 from tests.infra.account import ACCOUNT, REGION
-from tests.infra.calls import TABLE
-from tests.infra.policies import Document, Request, Verdict, evaluate, matches, statements
+from tests.infra.calls import TABLE, Place
+from tests.infra.operator import PATH, policy
+from tests.infra.policies import Request, Verdict, evaluate, matches, statements
 from tests.infra.rules_of_policies import is_listed, kinds_of
 
 ROOT = Path(__file__).parents[2]
-PATH = templates.FOLDER / "operator-policy.json"
 MODULES = ("account", "attachments", "aws", "inspection", "stacks")
 SERVICES = ("cloudformation", "iam", "s3", "sagemaker", "secretsmanager", "service-quotas", "sts")
-# Where an operation and the action that it takes are called otherwise; in calls.py are more.
-ACTIONS = {
-    "HeadBucket": {"s3:ListBucket"},
-    "ListObjectVersions": {"s3:ListBucketVersions"},
-    "DeleteObjects": {"s3:DeleteObject", "s3:DeleteObjectVersion"},
-    "GetPublicAccessBlock": {"s3:GetBucketPublicAccessBlock"},
-    "CreateBucket": {"s3:CreateBucket"},
-}
 # CloudFormation would use them for properties that no template sets: networks, keys and file systems of one's own.
 UNUSED = r"ec2|elasticfilesystem|firehose|kms|s3files|s3tables"
 UNUSED_ACTIONS = {
@@ -37,14 +29,6 @@ UNUSED_ACTIONS = {
     *("logs:PutResourcePolicy", "logs:DeleteResourcePolicy"),
     "apigateway:UpdateRestApiPolicy",
 }
-
-
-def policy() -> list[Document]:
-    """As it is for the deployment ``birds``."""
-    text = PATH.read_text(encoding="utf-8")
-    for word, value in (("NAME", "birds"), ("ACCOUNT", ACCOUNT), ("REGION", REGION)):
-        text = re.sub(rf"\b{word}\b", value, text)
-    return [json.loads(text)]
 
 
 def of_templates() -> set[str]:
@@ -61,17 +45,9 @@ def of_templates() -> set[str]:
 
 def of_commands() -> set[str]:
     """What the commands' modules can ask for themselves."""
-    found: set[str] = set()
-    for module in MODULES:
-        for service, operation in operations(ROOT / "backend" / f"{module}.py"):
-            known = ACTIONS.get(operation)
-            prefix = {"service-quotas": "servicequotas"}.get(service, service)
-            if known is None and (service, operation) in TABLE and service == "s3":
-                known = {"s3:GetObject" if operation in {"GetObject", "HeadObject"} else "s3:PutObject"}
-            if operation.startswith("ListObjects"):
-                known = {"s3:ListBucket"}
-            found |= known or {f"{prefix}:{operation}"}
-    return found
+    called = {each for module in MODULES for each in operations(ROOT / "backend" / f"{module}.py")}
+    names: defaultdict[str, str] = defaultdict(lambda: "a-name")
+    return {request.action for each in called for request in TABLE[each](Place(ACCOUNT, REGION), names)}
 
 
 def operations(path: Path) -> set[tuple[str, str]]:

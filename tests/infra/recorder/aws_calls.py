@@ -25,6 +25,7 @@ NAMES = frozenset(
         *("ModelPackageGroupName", "ModelPackageName", "ModelPackageArn", "TrainingJobName"),
         *("ModelName", "EndpointName", "EndpointConfigName"),
         *("SecretId", "FunctionName"),
+        *("StackName", "PolicyArn", "RoleName", "UserName", "GroupName"),
     }
 )
 Handler = Callable[..., None]

@@ -187,11 +187,14 @@ def _known_variables(template: Template) -> Faults:
 
 
 def _kept(template: Template) -> Faults:
+    lost = {
+        "AWS::S3::Bucket": "images and annotations would be deleted with the stack",
+        "AWS::S3::BucketPolicy": "the bucket that is kept would take requests without TLS",
+    }
     for name, resource in template["Resources"].items():
-        if resource["Type"] == "AWS::S3::Bucket":
-            policies = {resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")}
-            if not policies <= {"Retain", "RetainExceptOnCreate"}:
-                yield f"{name}: images and annotations would be deleted with the stack"
+        policies = {resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")}
+        if resource["Type"] in lost and not policies <= {"Retain", "RetainExceptOnCreate"}:
+            yield f"{name}: {lost[resource['Type']]}"
 
 
 def _secret_names(template: Template) -> Faults:

@@ -76,6 +76,31 @@ def test_parameters_of_the_same_name_are_the_same_in_all_templates():
         assert len(patterns) == 1, name
 
 
+def test_the_container_has_a_size_that_fargate_has():
+    """By AWS's table of task sizes, as far as the parameters go."""
+    template = templates.load("container")
+    sizes = {
+        (cpu, memory)
+        for cpu in template["Parameters"]["Cpu"]["AllowedValues"]
+        for memory in template["Parameters"]["Memory"]["AllowedValues"]
+        if all(holds(rule, cpu, memory) for rule in template["Rules"].values())
+    }
+    assert {(int(cpu), int(memory)) for cpu, memory in sizes} == {
+        *((512, 1024), (512, 2048), (512, 4096)),
+        *((1024, 2048), (1024, 4096), (1024, 8192)),
+        *((2048, 4096), (2048, 8192)),
+        (4096, 8192),
+    }
+
+
+def holds(rule: dict[str, Any], cpu: str, memory: str) -> bool:
+    """Whether a rule of the form "with this Cpu one of these Memory" lets a pair through."""
+    assert rule["RuleCondition"]["Fn::Equals"][0] == {"Ref": "Cpu"}
+    ((allowed, of),) = [each["Assert"]["Fn::Contains"] for each in rule["Assertions"]]
+    assert of == {"Ref": "Memory"}
+    return rule["RuleCondition"]["Fn::Equals"][1] != cpu or memory in allowed
+
+
 def resource(template: Template, name: str) -> dict[str, Any]:
     properties: dict[str, Any] = template["Resources"][name]["Properties"]
     return properties
@@ -223,6 +248,7 @@ MUTANTS: list[tuple[str, str, Change, str]] = [
     ),
     ("images deleted", "core", put("Bucket/DeletionPolicy", "Delete"), "deleted with the stack"),
     ("images deleted unsaid", "core", drop("Bucket/UpdateReplacePolicy"), "deleted with the stack"),
+    ("a kept bucket without TLS", "core", drop("BucketPolicy/DeletionPolicy"), "without TLS"),
     ("a named secret", "core", put("Secret/Properties/Name", "birds"), "keeps its name"),
     ("a skip without a reason", "core", put("Bucket/Metadata/checkov/skip/0/comment", ""), "without a reason"),
     ("capitals", "core", lambda t: t["Parameters"]["Name"].update(AllowedPattern="^[A-Za-z0-9-]+$"), "capital letters"),

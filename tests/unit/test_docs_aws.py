@@ -34,7 +34,8 @@ def test_every_option_that_the_text_names_is_one_of_a_command(capsys: pytest.Cap
         known |= set(re.findall(r"--[a-z-]+", help_of(command, capsys)))
     text = PAGE.replace(CODE, "")
     named = {option for span in re.findall(r"`([^`\n]+)`", text) for option in re.findall(r"(?<!\S)--[a-z-]+", span)}
-    assert named - known == {"--endpoint-name", "--cluster", "--service", "--force-new-deployment"}  # of the aws program
+    of_the_aws_program = {"--endpoint-name", "--cluster", "--service", "--force-new-deployment"}
+    assert named - known == of_the_aws_program
 
 
 def test_the_container_is_given_all_parameters_that_have_no_default_and_no_others_than_it_has():

@@ -55,9 +55,9 @@ class Rollout:
     console: Console
 
     def settled(self, name: str) -> Stack | None:
-        """The stack when CloudFormation is not at work on it; None where there is none."""
-        stack = self.stacks.find(name)
-        return self._settle(stack, "") if stack is not None and stack.moving else stack
+        """The stack when CloudFormation is not at work on it; None where there is none (any more)."""
+        stack = self._settle(self.stacks.find(name), "")
+        return None if stack is None or stack.status == _GONE else stack
 
     def ensure(self, wanted: Wanted) -> tuple[Stack, Outcome]:
         """The stack as *wanted*.
@@ -86,7 +86,7 @@ class Rollout:
     def remove(self, name: str) -> bool:
         """The stack is gone. Returns whether there was one."""
         stack = self.settled(name)
-        if stack is None or stack.status == _GONE:
+        if stack is None:
             return False
         mark = self.stacks.last_event(stack.id)
         self.stacks.delete(name)

@@ -81,7 +81,7 @@ class Teardown:
             BackendError: a stack, or the bucket that was named, belongs to no deployment or to another one.
         """
         stacks = [self.rollout.settled(stack_name(self.settings, layer)) for layer in reversed(LAYERS)]
-        there = tuple(stack for stack in stacks if stack is not None and stack.status != "DELETE_COMPLETE")
+        there = tuple(stack for stack in stacks if stack is not None)
         for stack in there:
             self._check(stack)
         return Found(

@@ -116,6 +116,16 @@ def test_a_stack_that_somebody_else_works_on_is_waited_for():
     assert [what for what, _ in stacks.asked] == ["update"]
 
 
+def test_a_stack_that_somebody_else_deletes_is_waited_for_and_made_anew():
+    stacks = Stacks(["DELETE_IN_PROGRESS", "DELETE_COMPLETE", "CREATE_COMPLETE"])
+    assert rollout(stacks)[0].ensure(WANTED)[1] == "made"
+    assert [what for what, _ in stacks.asked] == ["create"]
+
+
+def test_a_stack_that_was_deleted_while_it_was_waited_for_is_none():
+    assert rollout(Stacks(["DELETE_IN_PROGRESS", "DELETE_COMPLETE"]))[0].settled("birds-core") is None
+
+
 def test_a_look_that_fails_does_not_end_the_wait():
     stacks = Stacks(["", "CREATE_IN_PROGRESS", "AWAY", "AWAY", "CREATE_COMPLETE"])
     assert rollout(stacks)[0].ensure(WANTED)[0].done

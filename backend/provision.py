@@ -204,8 +204,8 @@ class Provision:
 
     def _put_back(self, settings: Settings, parts: Parts) -> None:
         """Nor does it see what else was done to the pipeline beside it."""
-        put = self.account.pipeline()
-        same = put is not None and put.definition == parts.definition
+        wanted = PutPipeline(parts.definition, settings.sagemaker_role_arn)
+        same = self.account.pipeline() == wanted
         if not same:
             self.pipelines.publish(settings)
         done = "as committed" if same else "was changed by hand, put back"

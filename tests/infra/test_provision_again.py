@@ -266,6 +266,19 @@ def test_a_pipeline_that_was_deleted_by_hand_is_made_anew_though_it_is_to_be_ano
     assert any(step["Arguments"].get("EnableManagedSpotTraining") for step in pipeline()["Steps"])
 
 
+def test_a_pipeline_that_was_given_another_role_by_hand_gets_its_own_back(capsys: pytest.CaptureFixture[str]):
+    assert provision() == 0
+    sagemaker = client("sagemaker")
+    own = sagemaker.describe_pipeline(PipelineName="birds")["RoleArn"]
+    sagemaker.update_pipeline(PipelineName="birds", RoleArn=f"arn:aws:iam::{ACCOUNT}:role/others")
+    capsys.readouterr()
+
+    assert provision() == 0
+
+    assert "birds: was changed by hand, put back" in capsys.readouterr().out
+    assert sagemaker.describe_pipeline(PipelineName="birds")["RoleArn"] == own
+
+
 # -- before anything is made -----------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import boto3
 from botocore.credentials import Credentials
-from botocore.exceptions import BotoCoreError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 from flask import Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from gunicorn.arbiter import Arbiter
@@ -46,6 +46,8 @@ class Profile:
 
         Raises:
             BotoCoreError: they cannot be had, such as after the end of an SSO session.
+            ClientError: AWS refuses them, such as a role that the user may not assume.
+            ValueError: what a ``credential_process`` prints is no JSON.
             LookupError: the profile has none.
         """
         with self._lock:
@@ -99,7 +101,7 @@ def _answer(profile: Profile) -> Response:
     name = os.environ.get("AWS_PROFILE", "default")
     try:
         return jsonify(profile.answer())
-    except (BotoCoreError, LookupError, EOFError, OSError) as error:
+    except (BotoCoreError, ClientError, LookupError, ValueError, EOFError, OSError) as error:
         reason = str(error) or type(error).__name__
         message = f"no credentials from the profile {name!r}: {reason}. {_cure(error, name)}"
         logger.warning("%s", message)
@@ -112,7 +114,7 @@ def _cure(error: Exception, name: str) -> str:
         return f"On the host: aws sso login --profile {name}"
     if isinstance(error, EOFError):
         return "A profile that asks for a code (mfa_serial) cannot be used by services"
-    if isinstance(error, BotoCoreError) and not isinstance(error, ProfileNotFound):
+    if isinstance(error, (BotoCoreError, ClientError, ValueError)) and not isinstance(error, ProfileNotFound):
         return f"On the host, for comparison: aws sts get-caller-identity --profile {name}"
     # botocore passes over a file that it may not read.
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 from botocore.credentials import Credentials, DeferredRefreshableCredentials
-from botocore.exceptions import CredentialRetrievalError, UnauthorizedSSOTokenError
+from botocore.exceptions import ClientError, CredentialRetrievalError, UnauthorizedSSOTokenError
 from werkzeug.serving import make_server
 
 from backend.credentials import LIFETIME, Profile, create_app, of_the_environment
@@ -167,6 +168,15 @@ def refused() -> Credentials:
     raise CredentialRetrievalError(provider="custom-process", error_msg="exit 1")
 
 
+def not_to_be_assumed() -> Credentials:
+    told = "not authorized to perform: sts:AssumeRole"
+    raise ClientError({"Error": {"Code": "AccessDenied", "Message": told}}, "AssumeRole")
+
+
+def printed_by_a_process() -> Credentials:
+    raise json.JSONDecodeError("Expecting value", "no JSON", 0)
+
+
 @pytest.mark.parametrize(
     ("load", "cure"),
     [
@@ -175,6 +185,8 @@ def refused() -> Credentials:
         (without_a_terminal, "mfa_serial"),
         (ended, "aws sso login --profile annotators"),
         (refused, "aws sts get-caller-identity --profile annotators"),
+        (not_to_be_assumed, "aws sts get-caller-identity --profile annotators"),
+        (printed_by_a_process, "aws sts get-caller-identity --profile annotators"),
     ],
 )
 def test_a_profile_without_credentials_is_told_with_its_cure(

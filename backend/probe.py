@@ -47,9 +47,8 @@ def _problems(answer: httpx.Response) -> tuple[str, ...]:
 
 
 def _resolves(url: str) -> bool:
-    host = urllib.parse.urlsplit(url).hostname or ""
     try:
-        socket.getaddrinfo(host, None)
-    except OSError:
+        socket.getaddrinfo(urllib.parse.urlsplit(url).hostname or "", None)
+    except (OSError, ValueError):  # the latter for what cannot be a name, such as a..b
         return False
     return True

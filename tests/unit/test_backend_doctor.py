@@ -20,7 +20,7 @@ from backend.findings import Finding, State
 from backend.inputs import labeling_interface
 from backend.label_studio import Project, basic_authorization
 from backend.label_studio_wiring import Connection, Hook, Place
-from backend.probe import Answer
+from backend.probe import Answer, ask
 from backend.provision import Parts
 from backend.stacks import Stack
 from tests import fakes
@@ -353,3 +353,8 @@ def test_the_kind_of_token_and_its_end_are_told_but_not_the_token(token: str, st
 
 def test_a_finding_is_one_line():
     assert "\n" not in str(Finding(State.WRONG, "bucket", "two\nlines"))
+
+
+@pytest.mark.parametrize("url", ["http://a..b/health", f"http://{'a' * 70}.example/", "http://[::1/health"])
+def test_an_address_that_can_be_none_is_not_one_of_this_machine(url: str):
+    assert not ask("GET", url).here

@@ -19,6 +19,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable, U
 from backend.aws import Aws
 from backend.config import NO_MODEL, Settings
 from backend.deployer import Deployer
+from backend.downloads import Downloads
 from backend.errors import BackendError, RequestError, SettingsError
 from backend.events import KINDS, parse_project_id
 from backend.images import Images
@@ -83,7 +84,12 @@ def hosted_model(settings: Settings) -> type[SageMakerSegmentation]:
 
 
 def _label_studio(settings: Settings) -> LabelStudio:
-    return LabelStudio(settings.label_studio_url, settings.label_studio_api_key, basic_auth=settings.basic_auth)
+    return LabelStudio(
+        settings.label_studio_url,
+        settings.label_studio_api_key,
+        basic_auth=settings.basic_auth,
+        downloads=Downloads.by(settings),
+    )
 
 
 def _assemble(settings: Settings, cloud: Aws, studio: LabelStudio, metrics: Metrics) -> tuple[Service, Rounds]:

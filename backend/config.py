@@ -15,6 +15,7 @@ T = TypeVar("T")
 NO_MODEL = "not trained yet"  # what Label Studio shows as the model's version until there is one
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")  # SageMaker's own pattern for names
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_HOSTS = re.compile(r"(?:[\w*?-]+(?:\.[\w*?-]+)*|[0-9a-f:.*]*:[0-9a-f:.*]*:[0-9a-f:.*]*)", re.ASCII)  # names and IPv6
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 
 
@@ -44,6 +45,8 @@ class Settings:
     predict_side: int = 512
     predict_timeout_seconds: float = 80.0
     predict_concurrency: int = 4
+    image_hosts: str = "*"
+    image_cache_mb: int = 512
     poll_seconds: float = 60.0
     max_body_mb: int = 64
     basic_auth_user: str = ""
@@ -153,6 +156,16 @@ class _Reader:
             )
         return value
 
+    def hosts(self, name: str) -> str:
+        """Patterns of host names with commas between; every host where nothing is set."""
+        patterns = [each.strip().lower() for each in self.text(name, default="*").split(",") if each.strip()]
+        if wrong := [each for each in patterns if not _HOSTS.fullmatch(each)]:
+            self.problems.append(
+                f"{name}: wanted host names like images.example.com,*.example.com, without scheme, port and path, got "
+                f"{wrong[0]!r}"
+            )
+        return ",".join(patterns)
+
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
         value = self.text(name, default=allowed[0]).upper()
         if value not in allowed:
@@ -259,6 +272,8 @@ def _read_serving(read: _Reader) -> dict[str, object]:
         "predict_side": read.number("PREDICT_SIDE", int, 512, low=64, high=4096),
         "predict_timeout_seconds": read.number("PREDICT_TIMEOUT_SECONDS", float, 80.0, low=1, high=3600),
         "predict_concurrency": read.number("PREDICT_CONCURRENCY", int, 4, low=1, high=64),
+        "image_hosts": read.hosts("IMAGE_HOSTS"),
+        "image_cache_mb": read.number("IMAGE_CACHE_MB", int, 512, low=0, high=1e6),
         "poll_seconds": read.number("POLL_SECONDS", float, 60.0, low=0.2, high=3600),
         "max_body_mb": read.number("MAX_BODY_MB", int, 64, low=1, high=1024),
         "port": read.number("PORT", int, 9090, low=1, high=65535),

@@ -19,8 +19,8 @@ from backend.aws import split_s3_uri
 from backend.bucket_images import BucketImages
 from backend.config import Settings
 from backend.dataset import Selection
+from backend.downloads import Downloads
 from backend.errors import AwsError, BackendError, ImageAwayError, ImageError
-from backend.label_studio import download
 
 logger = logging.getLogger(__name__)
 
@@ -66,10 +66,13 @@ class FileServer(Protocol):
 class Images:
     """Finds the bytes of any image that a Label Studio task can refer to."""
 
-    def __init__(self, settings: Settings, *, store: ObjectStore, files: FileServer) -> None:
+    def __init__(
+        self, settings: Settings, *, store: ObjectStore, files: FileServer, downloads: Downloads | None = None
+    ) -> None:
         self._settings = settings
         self._store = store
         self._files = files
+        self._downloads = downloads or Downloads.by(settings)
         self._bucket_images = BucketImages(settings, store=store, copy=self._copied)
 
     def fetch(self, reference: str, *, task: int | None = None) -> bytes:
@@ -88,7 +91,7 @@ class Images:
         if path != reference and _UPLOAD.match(path):
             return self._fetch_file(path, task)
         if reference.startswith(("http://", "https://")):
-            return download(reference, limit=MAX_BYTES)
+            return self._downloads.get(reference, limit=MAX_BYTES)
         raise ImageError(f"wanted an upload, http(s)://, s3:// or data: address, got {reference[:200]!r}")
 
     def _fetch_s3(self, uri: str, task: int | None) -> bytes:

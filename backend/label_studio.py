@@ -6,7 +6,6 @@ import itertools
 import json
 import logging
 import re
-import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ import httpx
 from label_studio_sdk.base_client import LabelStudioBase
 from label_studio_sdk.core.api_error import ApiError
 
-from backend.errors import ImageAwayError, ImageError, LabelStudioAwayError, LabelStudioError
+from backend.downloads import Downloads
+from backend.errors import ImageError, LabelStudioAwayError, LabelStudioError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,7 +32,6 @@ _TAG = re.compile(r"<[^>]*>")
 _DETAIL_CUT = 400
 _VERSIONS_CUT = 500  # characters: Label Studio cuts a task's list of versions there
 _TIMEOUT_S = 30.0
-_DOWNLOAD_S = 60.0  # for a whole file; the limit above is for each of its pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +123,26 @@ def _texts(value: object, name: str = "") -> Iterator[str]:
 class LabelStudio:
     """One Label Studio server, as the owner of an API token sees it."""
 
-    def __init__(self, url: str, api_key: str, *, basic_auth: tuple[str, str] | None = None) -> None:
-        """*basic_auth* is the user and password that this ML backend asks for."""
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        *,
+        basic_auth: tuple[str, str] | None = None,
+        downloads: Downloads | None = None,
+    ) -> None:
+        """*basic_auth* is the user and password that this ML backend asks for, *downloads* gets files."""
         self._url = url.rstrip("/")
         self._api_key = api_key
         self._basic_auth = basic_auth
         self._http = httpx.Client(timeout=_TIMEOUT_S, follow_redirects=True)
+        self._downloads = downloads or Downloads()
         self._client_or_none: LabelStudioBase | None = None
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+        self._downloads.close()
 
     @property
     def _client(self) -> LabelStudioBase:
@@ -290,11 +298,7 @@ class LabelStudio:
             ImageError: it is not there, or larger than *limit* bytes; an ImageAwayError where it may be had later.
         """
         url = f"{self._url}{path}" if path.startswith("/") else self._resolve_url(path, task)
-        headers = self._authorization()
-        try:
-            return _download(self._http, url, headers=headers, limit=limit)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _image_error(f"Label Studio does not give {_public(path)}: {_reason(error)}", error) from error
+        return self._downloads.get(url, limit=limit, headers=self._authorization())
 
     def _resolve_url(self, reference: str, task: int | None) -> str:
         """Label Studio reads cloud storages for those who have no credentials of their own."""
@@ -364,50 +368,3 @@ def _names(versions: str) -> set[str]:
 def basic_authorization(user: str, password: str) -> str:
     """The header that carries a user and a password (RFC 7617)."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-def download(url: str, *, limit: int) -> bytes:
-    """Bytes behind an http(s) address.
-
-    Raises:
-        ImageError: it is not there, or larger than *limit* bytes; an ImageAwayError where it may be had later.
-    """
-    try:
-        with httpx.Client(timeout=_TIMEOUT_S, follow_redirects=True) as client:
-            return _download(client, url, headers={}, limit=limit)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _image_error(f"cannot fetch {_public(url)}: {_reason(error)}", error) from error
-
-
-def _image_error(message: str, error: httpx.HTTPError | httpx.InvalidURL) -> ImageError:
-    gone = isinstance(error, httpx.HTTPStatusError) and error.response.status_code in {400, 404, 410}
-    return ImageError(message) if gone or isinstance(error, httpx.InvalidURL) else ImageAwayError(message)
-
-
-def _public(url: str) -> str:
-    """An address without its query and its user: a signature or a password in them opens the file to anybody."""
-    scheme, separator, rest = url.partition("?")[0].rpartition("://")
-    server, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{server.rpartition('@')[2]}{slash}{path}"[:200]
-
-
-def _reason(error: httpx.HTTPError | httpx.InvalidURL) -> str:
-    if isinstance(error, httpx.HTTPStatusError):  # its own text has the whole address
-        return f"{error.response.status_code} {error.response.reason_phrase}"
-    return f"{type(error).__name__}: {error}"
-
-
-def _download(client: httpx.Client, url: str, *, headers: dict[str, str], limit: int) -> bytes:
-    """Follow redirects; httpx drops the authorization when one leads to another host."""
-    chunks, size = [], 0
-    end = time.monotonic() + _DOWNLOAD_S
-    with client.stream("GET", url, headers=headers) as response:
-        response.raise_for_status()
-        for chunk in response.iter_bytes():
-            size += len(chunk)
-            if size > limit:
-                raise ImageError(f"{_public(url)} is larger than {limit // 2**20} MB")
-            if time.monotonic() > end:
-                raise ImageAwayError(f"{_public(url)} took longer than {_DOWNLOAD_S:.0f} s")
-            chunks.append(chunk)
-    return b"".join(chunks)

@@ -117,7 +117,7 @@ def test_an_upload_is_fetched_with_the_token(studio: LabelStudio, api: httpx.Cli
 
 
 def test_a_missing_upload_is_that_images_fault(studio: LabelStudio):
-    with pytest.raises(ImageError, match="does not give"):
+    with pytest.raises(ImageError, match="cannot fetch"):
         studio.fetch("/data/upload/1/nothing.png", task=None, limit=1000)
 
 

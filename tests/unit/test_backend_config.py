@@ -84,6 +84,8 @@ def test_a_models_version_tells_this_backend_from_others(env: dict[str, str], na
         pytest.param("START_TRAINING_EACH_N_UPDATES", "16.5", id="not whole"),
         pytest.param("MINIMUM_MIOU", "nan", id="not a number"),
         pytest.param("POLL_SECONDS", "0", id="without a pause"),
+        pytest.param("IMAGE_HOSTS", "*.example.com,https://images.example.com", id="an address for a host"),
+        pytest.param("IMAGE_HOSTS", "images.example.com:8080", id="a host with its port"),
         pytest.param("LOG_LEVEL", "LOUD", id="no such level"),
     ],
 )
@@ -161,6 +163,8 @@ def test_every_setting_can_be_given_by_its_name_in_upper_case(env: dict[str, str
         "PREDICT_SIDE": "300",
         "PREDICT_TIMEOUT_SECONDS": "3",
         "PREDICT_CONCURRENCY": "3",
+        "IMAGE_HOSTS": "x",
+        "IMAGE_CACHE_MB": "3",
         "POLL_SECONDS": "3",
         "MAX_BODY_MB": "3",
         "BASIC_AUTH_USER": "x",
@@ -214,3 +218,16 @@ def test_a_program_without_label_studio_needs_nothing_of_it(env: dict[str, str])
 def test_a_target_storage_is_a_folder_of_the_bucket_not_all_of_it(env: dict[str, str]):
     with pytest.raises(SettingsError, match="ANNOTATIONS_PREFIX: wanted the folder"):
         Settings.from_env({**env, "ANNOTATIONS_PREFIX": "/"}, label_studio=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "hosts"),
+    [
+        pytest.param("", "*", id="not set"),
+        pytest.param(
+            " Images.example.com, *.example.org ,::1,10.0.*", "images.example.com,*.example.org,::1,10.0.*", id="names"
+        ),
+    ],
+)
+def test_hosts_of_images_are_patterns_with_commas_between(env: dict[str, str], value: str, hosts: str):
+    assert Settings.from_env({**env, "IMAGE_HOSTS": value}).image_hosts == hosts

@@ -1,62 +1,28 @@
 """The adapter to Label Studio, against a server that answers what was put in."""
 
 import json
-import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from backend.errors import ImageAwayError, ImageError, LabelStudioError
-from backend.label_studio import LabelStudio, Project, basic_authorization, download
-
-Answer = tuple[int, bytes, dict[str, str]]
-
-
-class Server(ThreadingHTTPServer):
-    """Remembers requests and answers with *answer*."""
-
-    answer: Callable[[str], Answer] = staticmethod(lambda _path: (404, b"{}", {}))
-    requests: list[tuple[str, str | None]]
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.requests.append((self.path, self.headers.get("Authorization")))
-        status, body, headers = self.server.answer(self.path)
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name for it
-        """Silent."""
+from backend.label_studio import LabelStudio, Project, basic_authorization
+from tests.local_server import Answer, Server, serving
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server(("127.0.0.1", 0), Handler)
-    made.requests = []
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
+    with serving() as made:
+        yield made
 
 
 @pytest.fixture
-def studio(server: Server) -> LabelStudio:
-    return LabelStudio(server.url + "/", "0123456789abcdef0123456789abcdef01234567")
+def studio(server: Server) -> Iterator[LabelStudio]:
+    made = LabelStudio(server.url + "/", "0123456789abcdef0123456789abcdef01234567")
+    yield made
+    made.close()
 
 
 def test_an_upload_is_fetched_with_the_token(server: Server, studio: LabelStudio):
@@ -141,16 +107,6 @@ def test_waiting_tasks_are_counted_and_those_without_a_prediction(
     assert studio.count_waiting(3, version) == counts
 
 
-def test_an_error_shows_neither_a_signature_nor_a_password(server: Server):
-    server.answer = lambda _path: (404, b"", {})
-
-    with pytest.raises(ImageError) as caught:
-        download(f"http://me:secret@127.0.0.1:{server.server_port}/a.jpg?X-Amz-Signature=secret", limit=10)
-
-    assert "secret" not in str(caught.value)
-    assert "a.jpg: 404" in str(caught.value)
-
-
 def test_a_cloud_address_is_resolved_by_label_studio(server: Server, studio: LabelStudio):
     server.answer = lambda _path: (200, b"photo", {})
 
@@ -179,30 +135,8 @@ def test_what_is_gone_is_gone_and_anything_else_may_be_had_later(
 
     with pytest.raises(ImageError, match=str(status)) as uploaded:
         studio.fetch("/data/x.jpg", task=7, limit=10)
-    with pytest.raises(ImageError, match=str(status)) as linked:
-        download(f"{server.url}/x", limit=10)
 
-    assert isinstance(uploaded.value, ImageAwayError) is isinstance(linked.value, ImageAwayError) is away
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x.jpg", "http://no-such-host.invalid/x.jpg"])
-def test_a_host_that_does_not_answer_may_answer_later(url: str):
-    with pytest.raises(ImageAwayError, match="cannot fetch"):
-        download(url, limit=10)
-
-
-def test_an_address_that_is_none_is_an_image_error():
-    with pytest.raises(ImageError) as caught:
-        download("http://[::1/x.jpg", limit=10)
-
-    assert not isinstance(caught.value, ImageAwayError)
-
-
-def test_a_file_that_is_too_large_is_not_read_to_its_end(server: Server):
-    server.answer = lambda _path: (200, b"x" * 2**21, {})
-
-    with pytest.raises(ImageError, match="is larger than 1 MB"):
-        download(f"{server.url}/x", limit=2**20)
+    assert isinstance(uploaded.value, ImageAwayError) is away
 
 
 class Tasks:

@@ -34,12 +34,11 @@ UNUSED_ACTIONS = {
 def of_templates() -> set[str]:
     """What CloudFormation does for the types of resources in the templates, by the types' own schemas."""
     types = {each["Type"] for name in templates.NAMES for each in templates.load(name)["Resources"].values()}
-    handlers: list[Any] = [
-        handler
-        for each in types
-        for handler in PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", each).schema["handlers"].items()
-    ]
+    schemas: list[Any] = [PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", each).schema for each in types]
+    handlers = [handler for schema in schemas for handler in schema["handlers"].items()]
     found = {action for verb, handler in handlers if verb != "list" for action in handler["permissions"]}
+    # A stack hands its tags on to its resources.
+    found |= {action for schema in schemas for action in schema.get("tagging", {}).get("permissions", [])}
     return {each for each in found - UNUSED_ACTIONS if not re.match(rf"({UNUSED}):", each)}
 
 
@@ -80,6 +79,12 @@ def test_an_action_that_commands_or_stacks_need_is_granted_on_a_resource_of_its_
     assert any(each == "*" or each.split(":")[2] == service for each in on), on
     if is_listed(action) and not kinds_of(action):
         assert "*" in on, "an action that knows no resources is granted on all of them alone"
+
+
+def test_the_stack_s_tags_can_be_put_on_the_api_which_is_another_resource_than_the_api():
+    for verb in ("GET", "PUT", "DELETE"):
+        request = Request(f"apigateway:{verb}", f"arn:aws:apigateway:{REGION}::/tags/arn:aws:apigateway:x::/restapis/a")
+        assert evaluate(policy(), request) is Verdict.ALLOWED
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import io
 import logging
 import re
 import struct
+import threading
 import urllib.parse
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -21,12 +21,14 @@ from backend.config import Settings
 from backend.dataset import Selection
 from backend.downloads import Downloads
 from backend.errors import AwsError, BackendError, ImageAwayError, ImageError
+from backend.image_cache import ImageCache, PreparedImage, cache_key
 
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 128 * 2**20
 MAX_PIXELS = 100_000_000  # above that a file is more likely a decompression bomb than a photo
 _JPEG_QUALITY = 92
+_DECODED_AT_ONCE = 2  # by a process: a large image takes much memory for a moment, and more at once are no faster
 # Files of Label Studio, which may lie below a path of its own; nothing else there is asked for with our token.
 _UPLOAD = re.compile(r"(/[\w.~-]+)*?/data/(?!.*\.\./)")
 # What turns an image upright, by its EXIF orientation; from 5 on it lies on its side.
@@ -73,7 +75,32 @@ class Images:
         self._store = store
         self._files = files
         self._downloads = downloads or Downloads.by(settings)
+        self._cache = ImageCache(
+            settings.model_dir / "images", megabytes=settings.image_cache_mb, processes=settings.workers
+        )
+        self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
         self._bucket_images = BucketImages(settings, store=store, copy=self._copied)
+
+    def prepared(self, reference: str, *, project: int, task: int | None = None) -> PreparedImage:
+        """The image as the endpoint takes it; from the cache where it was made ready for *project* lately.
+
+        Raises:
+            ImageError: it cannot be had or read; an ImageAwayError where it may be had later.
+        """
+        side = self._settings.predict_side
+        if reference.startswith("data:"):  # all of it is here
+            return self._prepare(reference, task, side)
+        key = cache_key(reference, project=project, side=side)
+        image = self._cache.get(key)
+        if image is None:
+            image = self._prepare(reference, task, side)
+            self._cache.put(key, image)
+        return image
+
+    def _prepare(self, reference: str, task: int | None, side: int) -> PreparedImage:
+        body = self.fetch(reference, task=task)
+        with self._decoding:
+            return prepare_image(body, side=side)
 
     def fetch(self, reference: str, *, task: int | None = None) -> bytes:
         """Bytes of an upload (``/data/...``), an ``http(s)://``, ``s3://`` or ``data:`` address.
@@ -140,15 +167,6 @@ def _decode_data_uri(uri: str) -> bytes:
         return base64.b64decode(body, validate=True)
     except ValueError as error:  # also when it is no ASCII
         raise ImageError(f"the task's data: address cannot be read: {error}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedImage:
-    """A JPEG for the endpoint, and the sizes (width, height) of it and of the image as shown."""
-
-    jpeg: bytes
-    sent_wh: tuple[int, int]
-    shown_wh: tuple[int, int]
 
 
 def prepare_image(body: bytes, *, side: int) -> PreparedImage:

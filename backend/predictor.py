@@ -15,7 +15,8 @@ from PIL import Image
 from backend.aws import Answer
 from backend.config import Settings
 from backend.errors import AwsError, BackendError, ImageAwayError, ImageError, LabelConfigError
-from backend.images import UNREADABLE, PreparedImage, prepare_image
+from backend.image_cache import PreparedImage
+from backend.images import UNREADABLE
 from backend.masks import Segmentation, mask_to_polygons, probabilities_to_polygons
 from backend.recordio import MEDIA_TYPE, decode_probabilities
 from backend.regions import LabelConfig, polygons_to_regions
@@ -37,7 +38,7 @@ class Inference(Protocol):
 class ImageSource(Protocol):
     """Where images come from."""
 
-    def fetch(self, reference: str, *, task: int | None = None) -> bytes: ...
+    def prepared(self, reference: str, *, project: int, task: int | None = None) -> PreparedImage: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,9 @@ class Predictor:
         if not isinstance(reference, str) or not reference:
             raise ImageError(f"wanted an image address in the task's {config.image_field!r}, found none")
         number = task.get("id")
-        body = self._images.fetch(reference, task=number if isinstance(number, int) else None)
-        image = prepare_image(body, side=self._settings.predict_side)
+        image = self._images.prepared(
+            reference, project=state.project, task=number if isinstance(number, int) else None
+        )
         segmentation = self._segment(image, state)
         regions = polygons_to_regions(
             segmentation.polygons,

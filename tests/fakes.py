@@ -16,6 +16,8 @@ from backend.aws import Answer, Endpoint, Execution, Failure, ModelPackage
 from backend.config import Settings
 from backend.dataset import Selection
 from backend.errors import BackendError, ImageError
+from backend.image_cache import PreparedImage
+from backend.images import prepare_image
 from backend.label_studio import MlBackend, Prediction, Project
 from backend.predictor import Outcome
 from backend.regions import LabelConfig
@@ -260,11 +262,15 @@ class FakeImages:
 
     bodies: dict[str, bytes] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    side: int = 512
 
     def fetch(self, reference: str, *, task: int | None = None) -> bytes:
         if reference not in self.bodies:
             raise ImageError(f"{reference} is not there")
         return self.bodies[reference]
+
+    def prepared(self, reference: str, *, project: int, task: int | None = None) -> PreparedImage:
+        return prepare_image(self.fetch(reference), side=self.side)
 
     def keys(self, project: int, selection: Selection) -> dict[str, str]:
         images = {task.image for task in selection.tasks} - self.missing

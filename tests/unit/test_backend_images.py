@@ -1,5 +1,6 @@
 """Images: wherever they lie, whatever they are."""
 
+import base64
 import io
 import zlib
 from pathlib import Path
@@ -13,7 +14,8 @@ from PIL import Image
 
 from backend.dataset import select_annotations
 from backend.errors import AwsError, ImageAwayError, ImageError, LabelStudioError
-from backend.images import MAX_PIXELS, Images, PreparedImage, prepare_image
+from backend.image_cache import PreparedImage
+from backend.images import MAX_PIXELS, Images, prepare_image
 from backend.regions import parse_label_config
 from tests import fakes
 from tests.fakes import BIRDS, FakeCloud, FakeStudio, annotated_task, encoded, photo
@@ -160,6 +162,42 @@ def test_while_s3_is_away_no_image_is_left_out(images: Images, cloud: FakeCloud)
 
     with pytest.raises(AwsError, match="S3 is away"):
         images.keys(3, select_annotations([annotated_task(1)], parse_label_config(BIRDS)))
+
+
+def test_an_image_that_was_made_ready_is_not_fetched_again(tmp_path: Path, images: Images, studio: FakeStudio):
+    studio.files["/data/upload/3/x.jpg"] = photo()
+    first = images.prepared("/data/upload/3/x.jpg", project=3, task=1)
+    studio.files.clear()
+    restarted = Images(fakes.settings(tmp_path), store=FakeCloud(), files=studio)
+
+    assert images.prepared("/data/upload/3/x.jpg", project=3, task=2) == first
+    assert restarted.prepared("/data/upload/3/x.jpg", project=3, task=3) == first
+
+
+def test_an_image_of_one_project_is_not_had_by_another_that_names_it(images: Images, studio: FakeStudio):
+    studio.files["s3://closed/x.jpg"] = photo()
+    images.prepared("s3://closed/x.jpg", project=3, task=1)
+    studio.files.clear()  # for a task of the other project Label Studio gives nothing
+
+    with pytest.raises(ImageError):
+        images.prepared("s3://closed/x.jpg", project=4, task=9)
+
+
+def test_what_could_not_be_had_is_asked_for_again(images: Images, studio: FakeStudio):
+    for body in (b"<html>", photo()[:99]):
+        studio.files["/data/upload/3/x.jpg"] = body
+        with pytest.raises(ImageError):
+            images.prepared("/data/upload/3/x.jpg", project=3, task=1)
+    studio.files["/data/upload/3/x.jpg"] = photo()
+
+    assert images.prepared("/data/upload/3/x.jpg", project=3, task=1).shown_wh == (64, 48)
+
+
+def test_an_image_in_its_own_address_is_not_kept(tmp_path: Path, images: Images):
+    address = f"data:image/jpeg;base64,{base64.b64encode(photo()).decode()}"
+
+    assert images.prepared(address, project=3).shown_wh == (64, 48)
+    assert not (tmp_path / "images").exists()
 
 
 def sent(prepared: PreparedImage) -> Image.Image:

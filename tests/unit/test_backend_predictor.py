@@ -53,7 +53,7 @@ def cloud() -> FakeCloud:
 @pytest.fixture
 def predict(tmp_path: Path, cloud: FakeCloud) -> Callable[..., list[Outcome]]:
     images = FakeImages(
-        {"/a.jpg": photo(), "/b.jpg": photo(100, 100), "/broken.jpg": b"broken", "/huge.jpg": photo(900, 900)}
+        {"/a.jpg": photo(), "/b.jpg": photo(100, 100), "/broken.jpg": b"broken", "/huge.jpg": photo(900, 900)}, side=600
     )
     predictor = Predictor(fakes.settings(tmp_path, predict_side=600), inference=cloud, images=images)
 

@@ -174,7 +174,10 @@ def test_an_image_that_was_made_ready_is_not_fetched_again(tmp_path: Path, image
     assert restarted.prepared("/data/upload/3/x.jpg", project=3, task=3) == first
 
 
-def test_an_image_of_one_project_is_not_had_by_another_that_names_it(images: Images, studio: FakeStudio):
+def test_an_image_of_one_project_is_not_had_by_another_that_names_it(
+    images: Images, cloud: FakeCloud, studio: FakeStudio
+):
+    cloud.error = AwsError("AccessDenied")  # it is not for us, but for the storage of the project
     studio.files["s3://closed/x.jpg"] = photo()
     images.prepared("s3://closed/x.jpg", project=3, task=1)
     studio.files.clear()  # for a task of the other project Label Studio gives nothing

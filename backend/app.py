@@ -100,8 +100,7 @@ def _assemble(settings: Settings, cloud: Aws, studio: LabelStudio, metrics: Metr
     preannotator = Preannotator(
         settings,
         studio=studio,
-        # Threads of its own: a task that somebody opens must not wait behind all those that nobody has opened yet.
-        predictor=Predictor(settings, inference=cloud, images=images),
+        predictor=predictor,
         states=states,
         authorization=basic_authorization(*settings.basic_auth) if settings.basic_auth else "",
     )

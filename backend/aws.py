@@ -15,9 +15,9 @@ from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
-from backend.aws_errors import absent, exists_already, is_there, translated
+from backend.aws_errors import absent, busy, error_code, exists_already, is_there, translated
 from backend.config import Settings, aws_region
-from backend.errors import AwsError, ImageError, SettingsError
+from backend.errors import AwsBusyError, AwsError, ImageError, SettingsError
 from backend.shortages import Use, explained, shortage
 
 if TYPE_CHECKING:
@@ -34,11 +34,24 @@ logger = logging.getLogger(__name__)
 
 _DISPLAY_NAME = re.compile(r"p(\d+)-n(\d+)-(\d+)")
 # Short, since the callers poll: what fails now is tried again in a minute.
-_CONTROL = Config(connect_timeout=3, read_timeout=30, retries={"total_max_attempts": 2, "mode": "standard"})
-# An endpoint's container has 60 s to answer; a late answer is of no use, so it is not asked twice.
-_RUNTIME = Config(
-    connect_timeout=3, read_timeout=65, retries={"total_max_attempts": 1}, max_pool_connections=64, tcp_keepalive=True
+_CONTROL = Config(
+    connect_timeout=3,
+    read_timeout=30,
+    retries={"total_max_attempts": 2, "mode": "standard"},
+    max_pool_connections=32,  # images are read by many threads
 )
+_ANSWER_SECONDS = 65.0  # an endpoint's container has 60
+
+
+def _runtime(settings: Settings) -> Config:
+    """An answer that comes too late is of no use, so it is not waited for and the endpoint not asked twice."""
+    return Config(
+        connect_timeout=3,
+        read_timeout=min(_ANSWER_SECONDS, settings.predict_timeout_seconds),
+        retries={"total_max_attempts": 1},
+        max_pool_connections=settings.predict_concurrency + settings.threads,  # each request has a call of its own
+        tcp_keepalive=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +182,9 @@ class Aws:
             self._session = session = boto3.session.Session(region_name=aws_region())
             self._s3: S3Client = s3 or session.client("s3", config=_CONTROL)
             self._sagemaker: SageMakerClient = sagemaker or session.client("sagemaker", config=_CONTROL)
-            self._runtime: SageMakerRuntimeClient = runtime or session.client("sagemaker-runtime", config=_RUNTIME)
+            self._runtime: SageMakerRuntimeClient = runtime or session.client(
+                "sagemaker-runtime", config=_runtime(settings)
+            )
         except (BotoCoreError, ValueError) as error:  # no region, no such profile, an endpoint URL that is none
             raise SettingsError([f"AWS: {error} (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL_...)"]) from error
 
@@ -413,9 +428,11 @@ class Aws:
             if absent(error):
                 return None
             raise
-        return self._package(summaries[0]["ModelPackageArn"]) if summaries else None
+        return self.package(summaries[0]["ModelPackageArn"]) if summaries else None
 
-    def _package(self, arn: str) -> ModelPackage:
+    @translated
+    def package(self, arn: str) -> ModelPackage:
+        """A model package by its ARN."""
         description = self._sagemaker.describe_model_package(ModelPackageName=arn)
         metadata = description.get("CustomerMetadataProperties", {})
         return ModelPackage(
@@ -534,10 +551,20 @@ class Aws:
 
     @translated
     def invoke(self, project: int, jpeg: bytes, accept: str) -> Answer:
-        """Send an image to the project's endpoint; the answer is of the media type *accept*."""
-        answer = self._runtime.invoke_endpoint(
-            EndpointName=self._settings.project_name(project), ContentType="image/jpeg", Accept=accept, Body=jpeg
-        )
+        """Send an image to the project's endpoint; the answer is of the media type *accept*.
+
+        Raises:
+            AwsBusyError: it is asked too much at once, or is not ready yet.
+        """
+        name = self._settings.project_name(project)
+        try:
+            answer = self._runtime.invoke_endpoint(
+                EndpointName=name, ContentType="image/jpeg", Accept=accept, Body=jpeg
+            )
+        except ClientError as error:
+            if busy(error):
+                raise AwsBusyError(f"the endpoint {name} takes no more now ({error_code(error)})") from error
+            raise
         version = re.fullmatch(r"v(\d+)", answer.get("InvokedProductionVariant", ""))
         with contextlib.closing(answer["Body"]) as body:
             return Answer(bytes(body.read()), int(version[1]) if version else None)

@@ -17,6 +17,9 @@ R = TypeVar("R")
 # Each service has words of its own; an answer to HEAD has no body, so its code is the bare status.
 _DENIED = {"403", "AccessDenied", "AccessDeniedException", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 _DENIED |= {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
+_BUSY = {429, 503}
+_BUSY_CODES = {"Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException"}
+_BUSY_CODES |= {"ModelNotReadyException", "RequestLimitExceeded", "ServiceUnavailable", "ServiceUnavailableException"}
 _LACKING = re.compile(r'is not authorized to perform: (\S+)(?: on resource: "?([^\s"]+))?')
 _DENIED_IN_STACK = re.compile(r"API: ([a-z0-9-]+:\w+) Access Denied")  # how CloudFormation tells of S3
 _EXPLICIT = re.compile(r"with an explicit deny in an? ((?:[a-z-]+ )*?(?:policy|boundary))")
@@ -97,6 +100,12 @@ def is_there(ask: Callable[[], object]) -> bool:
             return False
         raise
     return True
+
+
+def busy(error: ClientError) -> bool:
+    """Whether a service is asked too much at once, or is not ready yet; an endpoint's container may say so, too."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return bool({status, error.response.get("OriginalStatusCode")} & _BUSY) or error_code(error) in _BUSY_CODES
 
 
 def exists_already(error: ClientError) -> bool:

@@ -51,3 +51,11 @@ class AwsAwayError(AwsError, AwayError):
 
 class AwsAccessError(AwsError):
     """AWS denies access: the operator must change a policy or the credentials."""
+
+
+class AwsBusyError(AwsAwayError):
+    """AWS is asked too much at once, or is not ready yet: asking less, and again, helps."""
+
+
+class OutOfTimeError(AwsError):
+    """The time for an answer was over before there was one."""

@@ -1,10 +1,12 @@
 """Tasks -> predictions, by the project's endpoint."""
 
 import io
+import itertools
 import logging
+import random
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,10 +16,19 @@ from PIL import Image
 
 from backend.aws import Answer
 from backend.config import Settings
-from backend.errors import AwsError, BackendError, ImageAwayError, ImageError, LabelConfigError
+from backend.errors import (
+    AwsBusyError,
+    AwsError,
+    BackendError,
+    ImageAwayError,
+    ImageError,
+    LabelConfigError,
+    OutOfTimeError,
+)
 from backend.image_cache import PreparedImage
 from backend.images import UNREADABLE
 from backend.masks import Segmentation, mask_to_polygons, probabilities_to_polygons
+from backend.parallel import Flights, Share, Slots, run_all
 from backend.recordio import MEDIA_TYPE, decode_probabilities
 from backend.regions import LabelConfig, polygons_to_regions
 from backend.state import ProjectState
@@ -26,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 # InvokeEndpoint's answer ends at 6 MB in the service model; four bytes a class and pixel must stay below that.
 MAX_ANSWER_BYTES = 5_500_000
+# A request's threads beyond its calls: they make images ready meanwhile, and some may hang at servers that do.
+_IMAGES_AHEAD = 8
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds before an endpoint that took no more is asked again
 Item = dict[str, object]
 
 
@@ -54,14 +68,36 @@ class Outcome:
         return isinstance(self.error, AwsError | ImageAwayError)
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is the same for all tasks of a request."""
+
+    config: LabelConfig
+    state: ProjectState
+    share: Share
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the endpoint sees in an image of this size."""
+
+    segmentation: Segmentation
+    shown_wh: tuple[int, int]
+
+
 class Predictor:
-    """Predicts tasks in parallel, each on its own: one bad task harms no other."""
+    """Predicts tasks in parallel, each on its own: one bad task harms no other.
+
+    Whoever predicts in this process should use the same one, since it knows how much the endpoints take and what is
+    under way.
+    """
 
     def __init__(self, settings: Settings, *, inference: Inference, images: ImageSource) -> None:
         self._settings = settings
         self._inference = inference
         self._images = images
-        self._pool = ThreadPoolExecutor(settings.predict_concurrency, thread_name_prefix="predict")
+        self._slots: dict[int, Slots] = {}  # by project, since each has an endpoint of its own
+        self._flights: Flights[_Seen] = Flights()
         self._mismatches: dict[int, str] = {}  # by project, as they were last told
 
     def predict(
@@ -74,8 +110,10 @@ class Predictor:
         """
         if mismatch := self._mismatch(config, state):
             return [Outcome({}, LabelConfigError(mismatch)) for _ in tasks]
-        futures = [self._pool.submit(self._predict_one, task, config, state, deadline) for task in tasks]
-        wait(futures, timeout=max(0.0, deadline - time.monotonic()))
+        slots = self._slots.setdefault(state.project, Slots(self._settings.predict_concurrency))
+        request = _Request(config, state, slots.share(deadline))
+        threads = self._settings.predict_concurrency + _IMAGES_AHEAD
+        futures = run_all(lambda task: self._predict_one(task, request), tasks, threads=threads, deadline=deadline)
         return [_outcome(future) for future in futures]
 
     def _mismatch(self, config: LabelConfig, state: ProjectState) -> str:
@@ -86,57 +124,85 @@ class Predictor:
         self._mismatches[state.project] = mismatch
         return mismatch
 
-    def _predict_one(
-        self, task: Mapping[str, Any], config: LabelConfig, state: ProjectState, deadline: float
-    ) -> Outcome:
-        if time.monotonic() >= deadline:
-            return Outcome({}, AwsError("no time was left to ask the endpoint"))
-        number = task.get("id")
+    def _predict_one(self, task: Mapping[str, Any], request: _Request) -> Outcome:
         try:
-            return Outcome(self._item(task, config, state))
+            return Outcome(self._item(task, request))
+        except OutOfTimeError as error:
+            return Outcome({}, error)
         except BackendError as error:
-            logger.warning("project %s task %s: no prediction: %s", state.project, number, error)
+            logger.warning("project %s task %s: no prediction: %s", request.state.project, task.get("id"), error)
             return Outcome({}, error)
 
-    def _item(self, task: Mapping[str, Any], config: LabelConfig, state: ProjectState) -> Item:
+    def _item(self, task: Mapping[str, Any], request: _Request) -> Item:
+        config, state, deadline = request.config, request.state, request.share.deadline
         data = task.get("data")
         reference = data.get(config.image_field) if isinstance(data, Mapping) else None
         if not isinstance(reference, str) or not reference:
             raise ImageError(f"wanted an image address in the task's {config.image_field!r}, found none")
         number = task.get("id")
-        image = self._images.prepared(
-            reference, project=state.project, task=number if isinstance(number, int) else None
+        seen = self._flights.get(
+            (state.project, state.live, state.labels, reference),
+            lambda: self._see(reference, number if isinstance(number, int) else None, request),
+            deadline=deadline,
         )
-        segmentation = self._segment(image, state)
         regions = polygons_to_regions(
-            segmentation.polygons,
+            seen.segmentation.polygons,
             config=config,
             model_labels=state.labels or config.labels,
-            size_wh=image.shown_wh,
+            size_wh=seen.shown_wh,
             threshold=self._settings.model_score_threshold,
         )
         item: Item = {"result": regions, "model_version": state.live}
-        if segmentation.score is not None:
-            item["score"] = round(segmentation.score, 4)
+        if seen.segmentation.score is not None:
+            item["score"] = round(seen.segmentation.score, 4)
         return item
 
-    def _segment(self, image: PreparedImage, state: ProjectState) -> Segmentation:
+    def _see(self, reference: str, task: int | None, request: _Request) -> _Seen:
+        if time.monotonic() >= request.share.deadline:
+            raise OutOfTimeError("no time was left to fetch the image")
+        image = self._images.prepared(reference, project=request.state.project, task=task)
+        return _Seen(self._segment(image, request), image.shown_wh)
+
+    def _segment(self, image: PreparedImage, request: _Request) -> Segmentation:
         """By probabilities where they fit into an answer, else by the mask of class ids."""
+        state = request.state
         classes = len(state.labels) + 1
         width, height = image.sent_wh
         if state.labels and 4 * classes * width * height <= MAX_ANSWER_BYTES:
-            answer = self._invoke(image, state, MEDIA_TYPE)
+            answer = self._invoke(image, request, MEDIA_TYPE)
             return probabilities_to_polygons(decode_probabilities(answer, classes))
-        answer = self._invoke(image, state, "image/png")
+        answer = self._invoke(image, request, "image/png")
         return mask_to_polygons(_decode_mask(answer))
 
-    def _invoke(self, image: PreparedImage, state: ProjectState, accept: str) -> bytes:
+    def _invoke(self, image: PreparedImage, request: _Request, accept: str) -> bytes:
         """The live model's answer. Right after an update the endpoint answers by a model whose labels may be others."""
-        answer = self._inference.invoke(state.project, image.jpeg, accept)
-        version = state.live if answer.version is None else self._settings.model_version(answer.version)
-        if version != state.live:
-            raise AwsError(f"wanted an answer of {state.live}, got one of {version}: the endpoint is being updated")
+        live = request.state.live
+        answer = self._patiently(
+            lambda: self._inference.invoke(request.state.project, image.jpeg, accept), request.share
+        )
+        version = live if answer.version is None else self._settings.model_version(answer.version)
+        if version != live:
+            raise AwsError(f"wanted an answer of {live}, got one of {version}: the endpoint is being updated")
         return answer.body
+
+    def _patiently(self, invoke: Callable[[], Answer], share: Share) -> Answer:
+        """Ask again while the endpoint takes no more, with fewer calls at once, as long as there is time."""
+        for pause in _pauses():
+            with share.slot() as too_much:
+                try:
+                    return invoke()
+                except AwsBusyError:
+                    too_much()
+                    if time.monotonic() + pause >= share.deadline:
+                        raise
+            time.sleep(pause)
+        raise AssertionError("the pauses do not end")
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds, longer and longer, and not the same for all that were refused together."""
+    for exponent in itertools.count():
+        yield min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(exponent, 10)) * random.uniform(0.5, 1.5)
 
 
 def _label_mismatch(config: LabelConfig, state: ProjectState) -> str:
@@ -159,8 +225,7 @@ def _decode_mask(body: bytes) -> NDArray[np.uint8]:
 
 def _outcome(future: Future[Outcome]) -> Outcome:
     if not future.done():
-        future.cancel()
-        return Outcome({}, AwsError("the endpoint did not answer in time"))
+        return Outcome({}, OutOfTimeError("there was no answer in time"))
     if fault := future.exception():
         logger.error("a prediction failed unexpectedly", exc_info=fault)
         return Outcome({}, BackendError("the prediction failed unexpectedly; see the log"))

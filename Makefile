@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole loop on this machine, `make test` runs the tests. Both set up what they need.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reinstall env demo demo-check test check lint definition lock format clean
+.PHONY: help install reinstall env demo demo-check test bench check lint definition lock format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,6 +11,7 @@ CHECKOV := .venv-checkov
 ANNOTATE ?= 1
 IMAGES ?=
 LABELS ?=
+REALSET ?= ../shared/realset
 # No warnings of conflicts: label-studio-ml wants a Flask of 2020, and works with the one that is locked.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-conflicts
 
@@ -21,7 +22,7 @@ help:  ## List the commands
 # installed: if some of that is gone since, the stamps are dropped here, before make looks at them.
 drop_if_incomplete = $(shell test -x $(1)/bin/python && $(1)/bin/python -m demo.installed check $(2) || rm -f $(2))
 ifneq ($(filter-out help clean env lock reinstall,$(MAKECMDGOALS)),)
-$(call drop_if_incomplete,$(VENV),$(VENV)/.demo $(VENV)/.dev)
+$(call drop_if_incomplete,$(VENV),$(VENV)/.demo $(VENV)/.dev $(VENV)/.bench)
 $(call drop_if_incomplete,$(LABEL_STUDIO),$(LABEL_STUDIO)/.done)
 $(call drop_if_incomplete,$(CHECKOV),$(CHECKOV)/.done)
 endif
@@ -43,6 +44,11 @@ $(VENV)/.demo: requirements-local.txt requirements-torch.txt requirements-label-
 $(VENV)/.dev: $(VENV)/.demo requirements-dev.txt
 	@echo "install: the test tools into $(VENV) (a few minutes the first time)"
 	@$(PIP_INSTALL) -r requirements-dev.txt
+	@$(BIN)/python -m demo.installed list > $@
+
+$(VENV)/.bench: $(VENV)/.demo requirements-bench.txt
+	@echo "install: what is measured beside ours into $(VENV) (a minute the first time)"
+	@$(PIP_INSTALL) -r requirements-bench.txt
 	@$(BIN)/python -m demo.installed list > $@
 
 $(LABEL_STUDIO)/.done: requirements-label-studio.txt
@@ -76,6 +82,9 @@ demo-check: $(VENV)/.demo $(LABEL_STUDIO)/.done  ## The same without a person: m
 test: $(VENV)/.dev $(LABEL_STUDIO)/.done  ## Run the tests
 	@$(BIN)/python -m pytest --cov -n 2 --no-loadscope-reorder
 
+bench: $(VENV)/.bench  ## Measure, beside others' programs: writes bench/results.json and the README's table (REALSET=folder: real photos)
+	@$(BIN)/python -m bench --realset "$(REALSET)"
+
 check: lint test  ## What CI checks: code, types, imports, the pipeline's definition, tests
 
 lint: $(VENV)/.dev $(CHECKOV)/.done
@@ -97,6 +106,7 @@ lock:  ## Resolve pyproject.toml anew into requirements*.txt (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --extra local -c requirements-dev.txt pyproject.toml -o requirements-local.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header -c requirements-dev.txt pyproject.toml -o requirements.txt
 	uv pip compile --quiet --universal --generate-hashes --no-header -c requirements-dev.txt --group segmenter -o requirements-segmenter.txt
+	uv pip compile --quiet --universal --generate-hashes --no-header -c requirements-dev.txt --group bench -o requirements-bench.txt
 	echo 'label-studio==1.23.2' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header - -o requirements-label-studio.txt
 	echo 'label-studio-ml==1.0.9' | uv pip compile --quiet --no-deps --generate-hashes --no-header - -o requirements-label-studio-ml.txt
 	echo 'checkov==3.3.30' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header - -o requirements-checkov.txt

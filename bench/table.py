@@ -1,0 +1,110 @@
+"""The results as the README shows them. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    Results = Mapping[str, Any]
+
+BEGIN = "<!-- what `make bench` writes begins here -->"
+END = "<!-- and ends here -->"
+SOURCES = {"realset": "hand-drawn masks of real photos", "birds": "masks of the demo's birds"}
+
+
+def with_table(readme: str, results: Results) -> str:
+    """The README with the table between its two markers.
+
+    Raises:
+        ValueError: a marker is missing.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"wanted the two lines {BEGIN} and {END} in the README")
+    return f"{before}{BEGIN}\n{render(results)}\n{END}{after}"
+
+
+def render(results: Results) -> str:
+    """The sentence on the machine and the table."""
+    machine, polygons = results["machine"], results["polygons"]
+    rows = [*_polygons(polygons), *_predict(results["predict"]), *_preprocess(results), *_scores(results["scores"])]
+    return "\n".join(
+        [
+            f"On {machine['cores']} cores ({machine['cpu']}), {polygons['masks']} {SOURCES[results['data']]}:",
+            "",
+            "| measured | here | beside it |",
+            "| --- | --- | --- |",
+            *(f"| {' | '.join(row)} |" for row in rows),
+        ]
+    )
+
+
+def _polygons(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    opencv, supervision = found["peers"]["opencv"], found["peers"]["supervision"]
+    names = f"OpenCV `approxPolyDP` at {opencv['setting']}", f"`supervision`, {supervision['setting']} points"
+
+    def row(key: str, digits: int) -> tuple[str, str]:
+        beside = (f"{name}: {peer[key]:.{digits}f}" for name, peer in zip(names, (opencv, supervision), strict=True))
+        return f"{found[key]:.{digits}f}", "; ".join(beside)
+
+    yield "polygons: mean IoU with the region", *row("iou", 3)
+    yield "polygons: points of a region, median", *row("points_median", 0)
+    size = f"{found['megapixels_per_mask']:.2f}"
+    yield f"polygons: CPU time of a mask of {size} megapixels, ms", *row("ms_per_mask", 1)
+
+
+def _predict(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    at_once = f"{found['concurrency']} at once"
+    for each in found["throughput"]:
+        yield (
+            f"`/predict`, images a second, {at_once}, an endpoint of {each['endpoint_seconds']:g} s",
+            f"{each['tasks_per_second']:.1f}",
+            f"bare loop of InvokeEndpoint: {each['bare_per_second']:.1f} (ratio {each['ratio']:.2f})",
+        )
+    yield "`/predict`, what a megapixel JPEG takes, the endpoint's time excluded, ms", f"{found['overhead_ms']:.1f}", ""
+    for each in found["bulk"]:
+        seconds = each["endpoint_seconds"]
+        yield (
+            f"350 tasks in one `/predict`, an endpoint {'that hangs' if seconds is None else f'of {seconds:g} s'}",
+            f"{each['answered']} answered in {each['seconds']:.1f} s",
+            f"deadline {each['deadline_seconds']:g} s",
+        )
+
+
+def _preprocess(results: Results) -> Iterator[tuple[str, str, str]]:
+    for each in results["preprocess"]:
+        yield (
+            f"preprocess: {each['annotations']:,} annotations",
+            f"{each['seconds']:.1f} s, {each['peak_mb']:.0f} MB",
+            "",
+        )
+    large = results["preprocess_large"]
+    yield (
+        f"preprocess: a photo of {large['megapixels']:g} megapixels, CPU ms",
+        f"{large['task_ms']:.0f}",
+        f"decoding it alone: {large['decode_ms']:.0f}",
+    )
+    ours = results["rasterising"]
+    pillow = ours["peers"]["pillow"]
+    yield (
+        f"masks: CPU time of an annotation at {ours['side']} px, ms",
+        f"{ours['ms_per_annotation']:.2f}",
+        f"Pillow's `ImageDraw`: {pillow['ms_per_annotation']:.2f}",
+    )
+    yield (
+        "masks: error of a polygon's area, mean (largest)",
+        f"{ours['area_error_mean']:.2%} ({ours['area_error_max']:.2%})",
+        f"Pillow's `ImageDraw`: {pillow['area_error_mean']:.2%} ({pillow['area_error_max']:.2%})",
+    )
+
+
+def _scores(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    yield (
+        f"scores: rank correlation with the true IoU of {found['images']} images",
+        f"{found['rank_correlation']:.2f}",
+        f"mean IoU of the third with the lowest scores {found['mean_iou_of_lowest_third']:.2f}, "
+        f"with the highest {found['mean_iou_of_highest_third']:.2f}",
+    )

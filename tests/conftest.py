@@ -4,10 +4,13 @@ import signal
 from pathlib import PurePosixPath
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 # Each of the two starts a Label Studio and what belongs to it once; the last file of the other one looks at all calls.
 DEPLOYMENT = {"test_provision.py", "test_aws_transcript.py"}
+
+settings.register_profile("soak", max_examples=200_000, deadline=None)  # --hypothesis-profile=soak
 
 
 class ByServices(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

@@ -1,5 +1,6 @@
 """Masks and probabilities -> polygons."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from backend.masks import MINIMUM_AREA, Polygon, Segmentation, mask_to_polygons, probabilities_to_polygons
+from backend.outlines import trace_mask
+from backend.simplification import Fidelity, simplify
+from pipeline.preprocess import polygons_to_mask
 
 SIDE = 32
+MASKS = arrays.arrays(
+    np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.sampled_from([0, 1, 2, 255])
+)
 
 
 def probabilities(mask: NDArray[Any], classes: int, *, sure: float = 0.9) -> NDArray[Any]:
@@ -26,6 +33,10 @@ def rectangle(left: int, top: int, right: int, bottom: int, *, class_id: int = 1
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[top:bottom, left:right] = class_id
     return mask
+
+
+def enlarged(mask: NDArray[Any], times: int) -> NDArray[Any]:
+    return mask.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def area(polygon: Polygon) -> float:
@@ -56,11 +67,40 @@ def test_a_mask_without_background_is_the_whole_image():
     assert area(polygon) == pytest.approx(1, abs=0.02)
 
 
-def test_contours_run_along_the_pixels_edges():
-    (polygon,) = mask_to_polygons(rectangle(8, 4, 24, 12)).polygons
+@pytest.mark.parametrize(
+    ("left", "top", "right", "bottom"),
+    [
+        pytest.param(5, 7, 6, 8, id="one pixel"),
+        pytest.param(5, 7, 6, 20, id="a line"),
+        pytest.param(8, 4, 24, 12, id="a rectangle"),
+        pytest.param(0, 0, SIDE, 3, id="along the edge of the image"),
+    ],
+)
+def test_a_rectangle_of_pixels_comes_back_as_its_four_corners(left: int, top: int, right: int, bottom: int):
+    (polygon,) = mask_to_polygons(rectangle(left, top, right, bottom)).polygons
 
-    bounds = shapely.Polygon(polygon.points).bounds
-    assert bounds == pytest.approx((8 / SIDE, 4 / SIDE, 24 / SIDE, 12 / SIDE), abs=0.5 / SIDE)
+    corners = {(left, top), (right, top), (right, bottom), (left, bottom)}
+    assert {(x * SIDE, y * SIDE) for x, y in polygon.points} == corners
+    assert len(polygon.points) == 4
+
+
+def test_pixels_that_touch_at_a_corner_are_one_region():
+    (polygon,) = mask_to_polygons(np.eye(8, dtype=np.uint8)).polygons
+
+    assert shapely.Polygon(polygon.points).is_valid
+
+
+def test_neighbouring_classes_keep_no_gap_or_overlap_beyond_a_pixel():
+    rows, columns = np.mgrid[:128, :128]
+    mask = np.where(columns > 64 + 20 * np.sin(rows / 15), 2, 1).astype(np.uint8)
+
+    one, two = (
+        shapely.Polygon([(128 * x, 128 * y) for x, y in each.points]) for each in mask_to_polygons(mask).polygons
+    )
+
+    image = shapely.box(0, 0, 128, 128)
+    for strip in (one.intersection(two), image.difference(one.union(two))):
+        assert strip.buffer(-0.5).is_empty
 
 
 def test_each_part_of_a_class_is_a_region_of_its_own():
@@ -69,13 +109,52 @@ def test_each_part_of_a_class_is_a_region_of_its_own():
     assert [each.class_id for each in mask_to_polygons(mask).polygons] == [1, 1]
 
 
-def test_holes_are_filled():
+def ring(*, hole: int) -> NDArray[Any]:
+    """24 x 24 pixels of class 1, the 8 x 8 in the middle of another."""
     mask = rectangle(4, 4, 28, 28)
-    mask[12:20, 12:20] = 0
+    mask[12:20, 12:20] = hole
+    return mask
+
+
+@pytest.mark.parametrize("hole", [0, 255])
+def test_a_hole_that_shows_the_background_is_opened_to_the_outside(hole: int):
+    (polygon,) = mask_to_polygons(ring(hole=hole)).polygons
+
+    assert shapely.Polygon(polygon.points).is_valid
+    assert SIDE**2 * area(polygon) == pytest.approx(24 * 24 - 8 * 8, abs=8 * 0.25 + 0.01)
+    assert np.array_equal(drawn_again([polygon]), ring(hole=0))
+
+
+def test_a_hole_that_another_class_fills_is_covered_by_it():
+    outer, inner = mask_to_polygons(ring(hole=2)).polygons
+
+    assert (outer.class_id, inner.class_id) == (1, 2)
+    assert SIDE**2 * area(outer) == pytest.approx(24 * 24)
+    assert np.array_equal(drawn_again([outer, inner]), ring(hole=2))
+
+
+def test_a_hole_no_larger_than_a_speck_is_covered():
+    mask = np.ones((400, 400), np.uint8)
+    mask[100:103, 100:103] = 0
 
     (polygon,) = mask_to_polygons(mask).polygons
 
-    assert area(polygon) == pytest.approx((24 / SIDE) ** 2, rel=0.05)
+    assert len(polygon.points) == 4
+
+
+def test_a_region_with_many_holes_stays_in_one_piece_of_the_right_area():
+    mask = np.ones((64, 64), np.uint8)
+    for top in range(4, 60, 12):
+        for left in range(4, 60, 12):
+            mask[top : top + 5, left : left + 5] = 0
+
+    assert np.array_equal(drawn_again(mask_to_polygons(mask).polygons, side=64), mask)
+
+
+def drawn_again(polygons: Sequence[Polygon], side: int = SIDE) -> NDArray[Any]:
+    """As training draws them."""
+    percent = [(each.class_id, [(100 * x, 100 * y) for x, y in each.points]) for each in polygons]
+    return polygons_to_mask(percent, (side, side))
 
 
 def test_specks_are_left_out():
@@ -126,11 +205,38 @@ def test_a_polygon_drawn_as_a_mask_comes_back_as_itself():
 
 
 @settings(deadline=None)
-@given(
-    arrays.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.sampled_from([0, 1, 2, 255]))
-)
+@given(MASKS)
 def test_any_mask_gives_sound_polygons(mask: NDArray[Any]):
+    """``--hypothesis-profile=soak`` tries 200,000."""
     assert_sound(mask_to_polygons(mask))
+
+
+@settings(deadline=None)
+@given(
+    mask=MASKS,
+    minimum_iou=st.floats(0, 1),
+    maximum_points=st.integers(4, 40),
+)
+def test_no_outline_has_more_points_than_it_may(mask: NDArray[Any], minimum_iou: float, maximum_points: int):
+    rings = [ring for ring in trace_mask(mask, minimum_area=0) if ring.area > 0]
+
+    for vertices in simplify(rings, Fidelity(minimum_iou, maximum_points)):
+        assert 3 <= len(vertices) <= maximum_points
+        assert shapely.Polygon(vertices).is_valid
+
+
+@settings(deadline=None)
+@given(
+    mask=arrays.arrays(np.uint8, (9, 9), elements=st.integers(0, 1)).map(lambda blocks: enlarged(blocks, 5)),
+    minimum_iou=st.floats(0.5, 1),
+)
+def test_an_outline_has_the_iou_that_is_asked_for(mask: NDArray[Any], minimum_iou: float):
+    rings = trace_mask(mask, minimum_area=0)
+
+    for ring, vertices in zip(rings, simplify(rings, Fidelity(minimum_iou, maximum_points=10_000)), strict=True):
+        found, region = shapely.Polygon(vertices), shapely.Polygon(ring.points)
+        exact = ring.corners is not None and np.array_equal(vertices, ring.corners)
+        assert exact or found.intersection(region).area / found.union(region).area >= minimum_iou - 1e-9
 
 
 @settings(deadline=None)
@@ -145,5 +251,14 @@ def test_a_polygons_area_is_that_of_its_region(left: int, top: int, width: int, 
     mask = rectangle(left, top, left + width, top + height)
     wanted = float(mask.mean())
 
-    for segmentation in (mask_to_polygons(mask), probabilities_to_polygons(probabilities(mask, 2))):
-        assert area(segmentation.polygons[0]) == pytest.approx(wanted, rel=0.12)
+    (polygon,) = mask_to_polygons(mask).polygons
+    assert area(polygon) == pytest.approx(wanted, rel=1e-9)
+    (polygon,) = probabilities_to_polygons(probabilities(mask, 2)).polygons
+    assert area(polygon) == pytest.approx(wanted, rel=0.02)
+
+
+def test_a_region_that_the_image_cuts_off_ends_at_the_image_s_edge():
+    (polygon,) = probabilities_to_polygons(probabilities(rectangle(0, 4, 20, SIDE), 2)).polygons
+
+    left, _, _, bottom = shapely.Polygon(polygon.points).bounds
+    assert (left, bottom) == (0, 1)

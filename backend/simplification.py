@@ -1,0 +1,215 @@
+"""Rings of hundreds of points -> a few vertices that keep to a stated fidelity. Pure.
+
+Douglas-Peucker (D. Douglas, T. Peucker, doi:10.3138/FM57-6770-U75U-7727) finds where a ring turns. Between two turns a
+straight line is fitted to all of its points by least squares, and the vertices are where neighbouring lines meet: a
+line through the stairs of a slanted edge, and the corner of a square, though no point of the ring lies there.
+
+All rings of an image are worked on at once, as one array of points: what is to be done for a ring is little.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from backend.outlines import Points, Ring
+
+Indices = NDArray[np.int64]
+# How far, in pixels, Douglas-Peucker may leave a ring: tried from left to right until the outline is close enough. The
+# first keeps neighbours within about a pixel of each other; at the last nothing is lost.
+_TOLERANCES = (1.2, 0.85, 0.6, 0.4, 0.2, 0.0)
+_COARSER = 1.5  # from step to step, where an outline has more points than it may
+_COARSEST = 1e4
+_REACH = 1.5  # how far, in pixels, a vertex may lie from the turn that it stands for
+_PARALLEL = 0.1  # the sine of the angle below which lines do not meet anywhere that is meant
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """How close outlines keep to what they outline, and how many points they may have for that.
+
+    *minimum_iou* is the least intersection over union of an outline with its ring; of all outlines tried, the one with
+    the fewest points that reaches it is taken. *maximum_points* is kept whatever that costs.
+    """
+
+    minimum_iou: float = 0.98
+    maximum_points: int = 200
+
+
+DEFAULT_FIDELITY = Fidelity()
+
+
+def simplify(rings: Sequence[Ring], fidelity: Fidelity = DEFAULT_FIDELITY) -> list[Points]:
+    """The vertices (n, 2) of a simple polygon for each ring, in its direction; the first is not repeated at the end."""
+    found: list[Points | None] = [None] * len(rings)
+    waiting = list(range(len(rings)))
+    for tolerance in _TOLERANCES:
+        if not waiting:
+            break
+        tried = _try([rings[each] for each in waiting], tolerance)
+        ended = []
+        for each, outline in zip(waiting, tried, strict=True):
+            fits = outline.valid and len(outline.vertices) <= fidelity.maximum_points
+            if fits:
+                found[each] = outline.vertices
+            # Finer ones have more points still.
+            if (fits and outline.iou >= fidelity.minimum_iou) or (outline.valid and not fits):
+                ended.append(each)
+        waiting = sorted(set(waiting).difference(ended))
+    return [
+        _with_corners(ring, _given(ring, each, fidelity), fidelity) for ring, each in zip(rings, found, strict=True)
+    ]
+
+
+def _with_corners(ring: Ring, vertices: Points, fidelity: Fidelity) -> Points:
+    """The corners of the pixels themselves where they are no more points than that: a pixel is a square."""
+    corners = ring.corners
+    if corners is None or len(corners) > min(len(vertices), fidelity.maximum_points):
+        return vertices
+    return corners if shapely.is_valid(shapely.Polygon(corners)) else vertices
+
+
+def _given(ring: Ring, vertices: Points | None, fidelity: Fidelity) -> Points:
+    """*vertices*, or where there are none the ring with as few points as there may be."""
+    if vertices is not None:
+        return vertices
+    tolerance = _TOLERANCES[0]
+    while (tolerance := tolerance * _COARSER) < _COARSEST:
+        (outline,) = _try([ring], tolerance)
+        if outline.valid and len(outline.vertices) <= fidelity.maximum_points:
+            return outline.vertices
+    (left, top), (right, bottom) = ring.points.min(axis=0), ring.points.max(axis=0)
+    box = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+    return box if ring.area > 0 else box[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    """A ring simplified: *iou* is what it has at least with its ring, *valid* whether it is a simple polygon."""
+
+    vertices: Points
+    iou: float
+    valid: bool
+
+
+def _try(rings: Sequence[Ring], tolerance: float) -> list[_Outline]:
+    points = np.concatenate([ring.points for ring in rings])
+    ring_of = np.repeat(np.arange(len(rings)), [len(ring.points) for ring in rings])
+    sides = _sides(points, ring_of, tolerance)
+    vertices = _within(_vertices(points, sides), points, sides)
+    least = _least_iou(points, vertices, sides)
+    ends = np.append(sides.firsts[1:], len(vertices))
+    outlines = []
+    for first, end, iou in zip(sides.firsts.tolist(), ends.tolist(), least.tolist(), strict=True):
+        own = vertices[first:end]
+        valid = end - first >= 3 and bool(shapely.is_valid(shapely.Polygon(own)))
+        outlines.append(_Outline(own, iou, valid))
+    return outlines
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The sides of all outlines, one after the other: where in the points each *begin*s and *end*s (inclusive).
+
+    *firsts* are each ring's first side; *before* and *after* are the neighbours of a side in its ring.
+    """
+
+    begin: Indices
+    end: Indices
+    firsts: Indices
+    before: Indices
+    after: Indices
+
+
+def _sides(points: Points, ring_of: Indices, tolerance: float) -> _Sides:
+    """By Douglas-Peucker: what lies between two points that it keeps. Their numbers travel as a third coordinate."""
+    lines = shapely.linestrings(np.column_stack((points, np.arange(len(points)))), indices=ring_of)
+    thin = shapely.simplify(lines, tolerance, preserve_topology=False)
+    kept, ring = shapely.get_coordinates(thin, include_z=True, return_index=True)
+    number = kept[:, 2].astype(np.int64)
+    joined = np.flatnonzero(ring[1:] == ring[:-1])
+    counts = np.bincount(ring[joined], minlength=ring_of[-1] + 1)
+    firsts = np.cumsum(counts) - counts
+    side = np.arange(len(joined))
+    before, after = side - 1, side + 1
+    before[firsts], after[firsts + counts - 1] = firsts + counts - 1, firsts
+    return _Sides(number[joined], number[joined + 1], firsts, before, after)
+
+
+def _vertices(points: Points, sides: _Sides) -> Points:
+    """Where each side's line meets the one before; the middle of both where they are as good as parallel."""
+    normal, distance = _lines(points, sides)
+    other, its_distance = normal[sides.before], distance[sides.before]
+    turn = points[sides.begin]
+    sine = other[:, 0] * normal[:, 1] - other[:, 1] * normal[:, 0]
+    meets = np.abs(sine) > _PARALLEL
+    divisor = np.where(meets, sine, 1.0)
+    x = (its_distance * normal[:, 1] - other[:, 1] * distance) / divisor
+    y = (other[:, 0] * distance - its_distance * normal[:, 0]) / divisor
+    crossing = np.column_stack((x, y))
+    meets &= np.abs(crossing - turn).max(axis=1) <= _REACH
+    off = (normal * turn).sum(axis=1) - distance
+    its_off = (other * turn).sum(axis=1) - its_distance
+    between = turn - (off[:, None] * normal + its_off[:, None] * other) / 2
+    return np.where(meets[:, None], crossing, between)
+
+
+def _within(vertices: Points, points: Points, sides: _Sides) -> Points:
+    """Moved into the box around their ring: lines that meet beyond the image's edge are cut off there."""
+    starts = sides.begin[sides.firsts]
+    counts = np.diff(np.append(sides.firsts, len(vertices)))
+    lowest, highest = (np.repeat(of.reduceat(points, starts), counts, axis=0) for of in (np.minimum, np.maximum))
+    return np.clip(vertices, lowest, highest)
+
+
+def _lines(points: Points, sides: _Sides) -> tuple[Points, NDArray[np.float64]]:
+    """The line of each side by total least squares: unit normal n and distance d, so that n . p = d.
+
+    A side's first and last point are left out where it has enough others: a turn cuts its corner.
+    """
+    x, y = points.T
+    sums = np.zeros((len(points) + 1, 5))
+    np.cumsum(np.column_stack((x, y, x * x, x * y, y * y)), axis=0, out=sums[1:])
+    trim = np.clip((sides.end - sides.begin - 2) // 2, 0, 1)
+    begin, end = sides.begin + trim, sides.end + 1 - trim
+    mean = (sums[end] - sums[begin]) / (end - begin)[:, None]
+    variance_x = mean[:, 2] - mean[:, 0] ** 2
+    variance_y = mean[:, 4] - mean[:, 1] ** 2
+    covariance = mean[:, 3] - mean[:, 0] * mean[:, 1]
+    angle = np.arctan2(2 * covariance, variance_x - variance_y) / 2
+    normal = np.column_stack((-np.sin(angle), np.cos(angle)))
+    return normal, (normal * mean[:, :2]).sum(axis=1)
+
+
+def _least_iou(points: Points, vertices: Points, sides: _Sides) -> NDArray[np.float64]:
+    """For each ring a lower bound of the intersection over union of ring and outline.
+
+    While every point of the ring moves straight to a point of its side, the ring sweeps over all places that are in one
+    of the two and not in the other: their area S is at most the area swept. With the areas A and B of both,
+    intersection over union is (A + B - S) / (A + B + S).
+    """
+    lengths = sides.end - sides.begin
+    side = np.repeat(np.arange(len(lengths)), lengths)  # of each point but the last of each ring
+    here = np.arange(len(side)) + np.repeat(sides.begin - (np.cumsum(lengths) - lengths), lengths)
+    start, along = vertices[side], (vertices[sides.after] - vertices)[side]
+    reach = ((points[here] - start) * along).sum(axis=1) / np.maximum((along * along).sum(axis=1), 1e-12)
+    reach[np.cumsum(lengths) - lengths] = 0.0
+    target = np.empty_like(points)
+    target[here] = start + np.clip(reach, 0, 1)[:, None] * along
+    closing = sides.end[np.append(sides.firsts[1:] - 1, len(lengths) - 1)]
+    target[closing] = vertices[sides.firsts]
+
+    p, p_next, q, q_next = points[here], points[here + 1], target[here], target[here + 1]
+    swept = (np.abs(_cross(p_next - p, q - p)) + np.abs(_cross(q_next - p_next, q - p_next))) / 2
+    point_firsts = (np.cumsum(lengths) - lengths)[sides.firsts]
+    both = np.abs(np.add.reduceat(_cross(p, p_next), point_firsts)) / 2
+    both += np.abs(np.add.reduceat(_cross(vertices, vertices[sides.after]), sides.firsts)) / 2
+    least: NDArray[np.float64] = (both - (total := np.add.reduceat(swept, point_firsts))) / (both + total)
+    return least
+
+
+def _cross(one: Points, other: Points) -> NDArray[np.float64]:
+    product: NDArray[np.float64] = one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
+    return product

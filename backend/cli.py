@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from backend.cli_destroy import add_destroy
 from backend.cli_doctor import add_doctor
+from backend.cli_predict import add_predict
 from backend.cli_provision import add_provision
 from backend.cli_setup import Commands, add_connect, add_setup, project_id
 from backend.config import Settings
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     add_setup(commands)
     add_connect(commands)
     _add_status(commands)
+    add_predict(commands)
     add_provision(commands)
     add_doctor(commands)
     add_destroy(commands)

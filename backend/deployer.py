@@ -7,6 +7,7 @@ from typing import Protocol
 from backend.aws import Endpoint, ModelPackage
 from backend.config import Settings
 from backend.errors import AwsError
+from backend.live import trained_labels
 from backend.state import StateFile
 
 logger = logging.getLogger(__name__)
@@ -115,16 +116,7 @@ class Deployer:
     def _go_live(self, project: int, package: ModelPackage) -> None:
         version = self._settings.model_version(package.version)
         if self._states.get(project).live != version:
-            self._states.update(project, live=version, labels=self._labels(package))
+            self._states.update(project, live=version, labels=trained_labels(self._cloud, package))
             logger.info("project %s: %s is in service", project, version)
         if self._preannotation is not None:
             self._preannotation.present(project, version)
-
-    def _labels(self, package: ModelPackage) -> tuple[str, ...]:
-        """The labels that the model was trained with, by the dataset that its package names."""
-        if not package.dataset:
-            return ()
-        labels = self._cloud.get_json(f"{package.dataset}dataset.json").get("labels")
-        if not isinstance(labels, list):
-            raise AwsError(f"wanted a list of labels in {package.dataset}dataset.json")
-        return tuple(str(label) for label in labels)

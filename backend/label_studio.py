@@ -28,6 +28,7 @@ _PAGE = 100
 # Of a project in a list. Left out are counts that take a large server long.
 _FIELDS = "id,title,label_config,task_number,total_annotations_number,total_predictions_number"
 _AWAY = {502, 503, 504}
+_GONE = 404
 _TAG = re.compile(r"<[^>]*>")
 _DETAIL_CUT = 400
 _VERSIONS_CUT = 500  # characters: Label Studio cuts a task's list of versions there
@@ -227,24 +228,65 @@ class LabelStudio:
         answer = self._http.get(url, headers=self._authorization()).raise_for_status()
         return {str(each) for each in answer.json()}
 
-    @translated
     def _waiting_page(self, project: int, without: list[str], *, after: int) -> list[dict[str, Any]]:
         filters = _waiting_filters(without, after=after)
-        query = json.dumps({"filters": {"conjunction": "and", "items": filters}, "ordering": ["tasks:id"]})
-        page = self._client.tasks.list(project=project, query=query, resolve_uri=False, page=1, page_size=_PAGE)
+        query = {"filters": {"conjunction": "and", "items": filters}, "ordering": ["tasks:id"]}
         return [
             {"id": task.id, "data": task.data or {}, "versions": task.predictions_model_versions or ""}
-            for task in page.items or []
+            for task in self._tasks(project, query, _PAGE)
         ]
+
+    def _waiting_among(self, project: int, tasks: Sequence[int]) -> list[Any]:
+        filters = {"conjunction": "and", "items": _waiting_filters([], after=0)}
+        chosen = {"all": False, "included": list(tasks)}  # Label Studio takes an empty list for all
+        return self._tasks(project, {"filters": filters, "selectedItems": chosen}, len(tasks)) if tasks else []
+
+    @translated
+    def _tasks(self, project: int, query: Mapping[str, object], count: int) -> list[Any]:
+        """The first *count* tasks; the SDK has several types of them."""
+        page = self._client.tasks.list(
+            project=project, query=json.dumps(query), resolve_uri=False, page=1, page_size=count
+        )
+        return list(page.items or [])
+
+    def lacking(self, project: int, model_version: str, tasks: Sequence[int]) -> set[int]:
+        """Which of the *tasks* still wait, and lack a prediction of *model_version*: others may have stored some."""
+        found = self._waiting_among(project, tasks)
+        return {task.id for task in found if not _has(task.predictions_model_versions or "", model_version)}
 
     @translated
     def store_predictions(self, project: int, predictions: Sequence[Prediction]) -> None:
-        """Store predictions in one call."""
+        """Store predictions in one call: all, or none where one is refused. Label Studio keeps doubles."""
         request = [
             {"task": each.task, "result": each.result, "score": each.score, "model_version": each.model_version}
             for each in predictions
         ]
         self._client.projects.import_predictions(project, request=request)
+
+    def delete_doubles(self, project: int, model_version: str, tasks: Sequence[int]) -> int:
+        """Leave the oldest of a task's predictions of one version. Returns how many went.
+
+        Whoever stored last sees them all, so that one of those who stored at the same moment does away with the rest,
+        and all agree on which stays.
+        """
+        found = self._waiting_among(project, tasks)
+        suspects = [task.id for task in found if (task.total_predictions or 0) > _version_count(task)]
+        return sum(self._delete_doubles(task, model_version) for task in suspects)
+
+    @translated
+    def _delete_doubles(self, task: int, model_version: str) -> int:
+        same = (each for each in self._client.predictions.list(task=task) if each.model_version == model_version)
+        doubles = sorted(each.id for each in same if each.id is not None)[1:]
+        return sum(self._delete_prediction(each) for each in doubles)
+
+    def _delete_prediction(self, number: int) -> bool:
+        try:
+            self._client.predictions.delete(number)
+        except ApiError as error:
+            if error.status_code != _GONE:  # somebody else was quicker
+                raise
+            return False
+        return True
 
     @translated
     def ml_backend(self, project: int, url: str) -> MlBackend | None:
@@ -336,6 +378,11 @@ def _waiting_filters(without: list[str], *, after: int) -> list[dict[str, Any]]:
             "value": without,
         },
     ]
+
+
+def _version_count(task: Any) -> int:  # noqa: ANN401  # the SDK has several types of it
+    """How many versions a task has predictions of."""
+    return len(_names(task.predictions_model_versions or "") - {""})
 
 
 def same_place(first: str, second: str) -> bool:

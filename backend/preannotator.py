@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from backend.config import Settings
-from backend.label_studio import MlBackend, Prediction, Project
+from backend.errors import LabelStudioError
+from backend.label_studio import MlBackend, Project
 from backend.predictor import Outcome
 from backend.regions import LabelConfig, parse_label_config
 from backend.state import ProjectState, StateFile
+from backend.waiting import BATCH, Done, Shelf, Storing, Task, walk
 
 logger = logging.getLogger(__name__)
-PREFETCH_SECONDS = 60.0  # of one reconcile; the rest is done at the next one
+PREFETCH_SECONDS = 60.0  # of a look at all projects, which share it; the rest is done at the next one
 PASSES = 8  # over the tasks that could not be predicted, the last of them two hours after the first
 PAUSE_SECONDS = 60.0  # before the third pass; it doubles from pass to pass
-_BATCH = 20
 
 
-class Studio(Protocol):
+class Studio(Shelf, Protocol):
     """What pre-annotating needs of Label Studio."""
 
     def project(self, project: int) -> Project: ...
     def waiting_tasks(self, project: int, model_version: str, *, after: int = 0) -> Iterator[list[dict[str, Any]]]: ...
-    def store_predictions(self, project: int, predictions: Sequence[Prediction]) -> None: ...
     def ml_backend(self, project: int, url: str) -> MlBackend | None: ...
     def set_title(self, project: int, backend: MlBackend, title: str) -> None: ...
     def secure_webhook(self, project: int, backend: MlBackend, authorization: str) -> bool: ...
@@ -109,51 +109,79 @@ class Preannotator:
 
     def _prefetch(self, project: int, version: str) -> None:
         """Predict the tasks that wait, so that they open with their polygons there."""
-        if self._states.get(project).prefetched == version:
+        state = self._states.get(project)
+        if state.prefetched == version:
             self._walks.pop(project, None)
             return
-        walk = self._walk(project, version)
-        if time.monotonic() < walk.resume:
+        progress = self._walk(project, version)
+        if time.monotonic() < progress.resume:
             return
         config = parse_label_config(self._studio.project(project).label_config)
-        stop = time.monotonic() + PREFETCH_SECONDS
-        for tasks in self._batches(project, walk):
-            self._predict_batch(project, tasks, config, walk=walk, stop=stop)
-            if time.monotonic() > stop or self._states.get(project).live != version:
-                return
-        if not walk.end_pass() and self._states.get(project).tasks_changed == walk.changed:
+        if not self._predict_waiting(state, config, progress):
+            return
+        if not progress.end_pass() and self._states.get(project).tasks_changed == progress.changed:
             self._states.update(project, prefetched=version)
 
     def _walk(self, project: int, version: str) -> Walk:
         changed = self._states.get(project).tasks_changed
-        walk = self._walks.get(project)
-        if walk is None or walk.version != version:
-            walk = self._walks[project] = Walk(version, changed)
-        walk.heed(changed)
-        return walk
+        progress = self._walks.get(project)
+        if progress is None or progress.version != version:
+            progress = self._walks[project] = Walk(version, changed)
+        progress.heed(changed)
+        return progress
 
-    def _batches(self, project: int, walk: Walk) -> Iterator[list[dict[str, Any]]]:
-        for page in self._studio.waiting_tasks(project, walk.version, after=walk.after):
-            for start in range(0, len(page), _BATCH):
-                yield page[start : start + _BATCH]
+    def _predict_waiting(self, state: ProjectState, config: LabelConfig, progress: Walk) -> bool:
+        """Go on with the walk for this project's share of the time. Returns whether it came to the last task."""
+        start = time.monotonic()
 
-    def _predict_batch(
-        self, project: int, tasks: Sequence[dict[str, Any]], config: LabelConfig, *, walk: Walk, stop: float
-    ) -> None:
-        """Predict and store *tasks* until *stop*."""
-        state = self._states.get(project)
-        clean, walk.clean, walk.after = walk.clean, False, tasks[-1]["id"]  # so it stays if storing them fails
-        deadline = min(stop, time.monotonic() + self._settings.predict_timeout_seconds)
-        outcomes = self._predictor.predict(tasks, config=config, state=state, deadline=deadline)
-        predictions = [_prediction(task, each) for task, each in zip(tasks, outcomes, strict=True) if each.item]
-        if predictions:
-            self._studio.store_predictions(project, predictions)
-            logger.info("project %s: stored %s predictions of %s", project, len(predictions), state.live)
-        walk.clean = clean and not any(outcome.retry for outcome in outcomes)
+        def predict(task: Task) -> Outcome:
+            deadline = min(start + PREFETCH_SECONDS, time.monotonic() + self._settings.predict_timeout_seconds)
+            return self._predictor.predict([task], config=config, state=state, deadline=deadline)[0]
+
+        handed = _Handed(self._batches(state.project, progress), until=start + self.share())
+        clean, progress.clean = progress.clean, False  # so it stays if storing them fails
+        storing = Storing(shelf=self._studio, project=state.project, version=progress.version)
+        for some in walk(handed, predict, storing, at_once=self._settings.predict_concurrency):
+            clean = clean and not any(done.outcome.retry for done in some)
+            _log(state.project, progress.version, some)
+        progress.clean = clean
+        return handed.all and self._states.get(state.project).live == progress.version
+
+    def _batches(self, project: int, progress: Walk) -> Iterator[list[dict[str, Any]]]:
+        """The tasks that wait, until another version is live."""
+        for page in self._studio.waiting_tasks(project, progress.version, after=progress.after):
+            for start in range(0, len(page), BATCH):
+                if self._states.get(project).live != progress.version:
+                    return
+                batch = page[start : start + BATCH]
+                progress.after = batch[-1]["id"]
+                yield batch
+
+    def share(self) -> float:
+        """The seconds that a project gets of a look, now that it is its turn."""
+        states = map(self._states.get, self._states.projects())
+        return PREFETCH_SECONDS / max(1, sum(bool(state.live) and state.prefetched != state.live for state in states))
 
 
-def _prediction(task: Mapping[str, Any], outcome: Outcome) -> Prediction:
-    item: dict[str, Any] = outcome.item
-    return Prediction(
-        task=int(task["id"]), result=item["result"], score=item.get("score"), model_version=item["model_version"]
-    )
+def _log(project: int, version: str, some: Sequence[Done]) -> None:
+    if stored := sum(done.stored for done in some):
+        logger.info("project %s: stored %s predictions of %s", project, stored, version)
+    for done in some:
+        if isinstance(done.error, LabelStudioError):  # the predictor tells of what is its own
+            logger.warning("project %s task %s: the prediction was not stored: %s", project, done.task, done.error)
+
+
+class _Handed:
+    """The tasks of *batches*, and no more of these after *until*; *all* once the last one was handed out."""
+
+    def __init__(self, batches: Iterator[list[dict[str, Any]]], *, until: float) -> None:
+        self._batches = batches
+        self._until = until
+        self.all = False
+
+    def __iter__(self) -> Iterator[Task]:
+        for batch in self._batches:
+            yield from batch
+            if time.monotonic() > self._until:
+                return
+        self.all = True

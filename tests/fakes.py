@@ -233,9 +233,19 @@ class FakeStudio:
         done = {each.task for each in self.stored if each.model_version == model_version}
         yield [task for task in self.waiting if task["id"] > after and task["id"] not in done]
 
+    def lacking(self, project: int, model_version: str, tasks: Sequence[int]) -> set[int]:
+        self._check()
+        return set(tasks) - {each.task for each in self.stored if each.model_version == model_version}
+
     def store_predictions(self, project: int, predictions: Sequence[Prediction]) -> None:
         self._check()
         self.stored.extend(predictions)
+
+    def delete_doubles(self, project: int, model_version: str, tasks: Sequence[int]) -> int:
+        self._check()
+        count, once = len(self.stored), {(each.task, each.model_version): each for each in reversed(self.stored)}
+        self.stored = list(reversed(once.values()))
+        return count - len(self.stored)
 
     def ml_backend(self, project: int, url: str) -> MlBackend | None:
         self._check()

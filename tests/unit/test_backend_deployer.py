@@ -67,7 +67,9 @@ def made(
 def deployer(
     tmp_path: Path, cloud: FakeCloud, studio: FakeStudio, predictor: FakePredictor, states: StateFile
 ) -> Deployer:
-    return made(fakes.settings(tmp_path), cloud, studio=studio, predictor=predictor, states=states)
+    return made(
+        fakes.settings(tmp_path, predict_concurrency=1), cloud, studio=studio, predictor=predictor, states=states
+    )
 
 
 def test_nothing_approved_is_nothing_to_do(deployer: Deployer, cloud: FakeCloud, states: StateFile):
@@ -444,8 +446,8 @@ def test_during_a_pause_nothing_is_asked_for(deployer: Deployer, cloud: FakeClou
     assert predictor.asked.count(7) == 2
 
 
-def test_predictions_that_label_studio_refuses_do_not_keep_the_others_waiting(
-    tmp_path: Path, cloud: FakeCloud, states: StateFile
+def test_a_prediction_that_label_studio_refuses_keeps_no_other_from_being_stored(
+    tmp_path: Path, cloud: FakeCloud, states: StateFile, caplog: pytest.LogCaptureFixture
 ):
     class Refusing(FakeStudio):
         """Takes no prediction of task 7."""
@@ -457,15 +459,51 @@ def test_predictions_that_label_studio_refuses_do_not_keep_the_others_waiting(
 
     studio = Refusing(waiting=[{"id": number, "data": {}} for number in range(1, 51)])
     cloud.served = Endpoint("InService", 1)
-    predictor = FakePredictor(predicted)
-    deployer = made(fakes.settings(tmp_path), cloud, studio=studio, predictor=predictor, states=states)
-    with pytest.raises(LabelStudioError, match="refused"):
-        deployer.reconcile(3)
+    deployer = made(fakes.settings(tmp_path), cloud, studio=studio, predictor=FakePredictor(predicted), states=states)
 
     deployer.reconcile(3)
 
-    assert [each.task for each in studio.stored] == list(range(21, 51))
-    assert states.get(3).prefetched == ""
+    assert {each.task for each in studio.stored} == {*range(1, 51)} - {7}
+    assert "task 7: the prediction was not stored: refused" in caplog.text
+
+
+def test_while_label_studio_takes_no_predictions_the_walk_goes_on_from_where_it_was(
+    tmp_path: Path, cloud: FakeCloud, states: StateFile
+):
+    class Full(FakeStudio):
+        """Has no room at first."""
+
+        full = True
+
+        def store_predictions(self, project: int, predictions: Sequence[Prediction]) -> None:
+            if self.full:
+                raise LabelStudioError("no room")
+            super().store_predictions(project, predictions)
+
+    studio = Full(waiting=[{"id": number, "data": {}} for number in range(1, 51)])
+    cloud.served = Endpoint("InService", 1)
+    deployer = made(fakes.settings(tmp_path), cloud, studio=studio, predictor=FakePredictor(predicted), states=states)
+    with pytest.raises(LabelStudioError, match="no room"):
+        deployer.reconcile(3)
+    studio.full = False
+
+    for _ in range(3):
+        deployer.reconcile(3)
+
+    assert {each.task for each in studio.stored} == {*range(1, 51)}
+    assert states.get(3).prefetched == "birds v1"
+
+
+def test_projects_that_have_tasks_to_be_predicted_share_the_time_of_a_look(
+    tmp_path: Path, studio: FakeStudio, predictor: FakePredictor, states: StateFile
+):
+    preannotator = Preannotator(fakes.settings(tmp_path), studio=studio, predictor=predictor, states=states)
+    states.update(3, live="birds v1")
+    states.update(4, live="birds v2", prefetched="birds v1")
+    states.update(5, live="birds v1", prefetched="birds v1")
+    states.update(6)
+
+    assert preannotator.share() == module.PREFETCH_SECONDS / 2
 
 
 def test_no_batch_gets_more_time_than_the_look_has(

@@ -42,6 +42,8 @@ class Settings:
     training_cooldown_seconds: float = 600.0
     max_trainings_per_day: int = 24
     model_score_threshold: float = 0.0
+    polygon_min_iou: float = 0.98
+    polygon_max_points: int = 200
     predict_side: int = 512
     predict_timeout_seconds: float = 80.0
     predict_concurrency: int = 4
@@ -269,6 +271,8 @@ def _read_serving(read: _Reader) -> dict[str, object]:
         "basic_auth_user": user,
         "basic_auth_pass": password,
         "model_score_threshold": read.number("MODEL_SCORE_THRESHOLD", float, 0.0, low=0, high=1),
+        "polygon_min_iou": read.number("POLYGON_MIN_IOU", float, 0.98, low=0, high=1),
+        "polygon_max_points": read.number("POLYGON_MAX_POINTS", int, 200, low=4, high=5000),
         "predict_side": read.number("PREDICT_SIDE", int, 512, low=64, high=4096),
         "predict_timeout_seconds": read.number("PREDICT_TIMEOUT_SECONDS", float, 80.0, low=1, high=3600),
         "predict_concurrency": read.number("PREDICT_CONCURRENCY", int, 4, low=1, high=64),

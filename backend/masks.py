@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from backend.holes import opened
 from backend.outlines import IGNORE, Points, Ring, signed_area, trace_mask, trace_probabilities
 from backend.simplification import DEFAULT_FIDELITY, Fidelity, simplify
-from pipeline.preprocess import polygons_to_mask
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.uint8]
@@ -87,11 +87,12 @@ def _background_inside(ring: Ring, mask: Mask) -> int:
 
 
 def _pixels_inside(points: Points) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
-    """A window of the image, and which of its pixels have their centres within a ring: the rule of training's masks."""
+    """A window of the image, and which of its pixels lie in a ring, those on its line included."""
     (left, top), (right, bottom) = np.floor(points.min(axis=0)).astype(int), np.ceil(points.max(axis=0)).astype(int)
-    size = (max(1, int(right - left)), max(1, int(bottom - top)))
-    inside = polygons_to_mask([(1, (points - (left, top)) * 100 / size)], size).astype(bool)
-    return (slice(int(top), int(top) + size[1]), slice(int(left), int(left) + size[0])), inside
+    inside = Image.new("1", (max(1, int(right - left)), max(1, int(bottom - top))))
+    ImageDraw.Draw(inside).polygon([tuple(each) for each in (points - (left + 0.5, top + 0.5)).tolist()], fill=1)
+    window = (slice(int(top), int(top) + inside.height), slice(int(left), int(left) + inside.width))
+    return window, np.asarray(inside)
 
 
 def _polygons(
@@ -106,9 +107,8 @@ def _polygons(
 
 
 def _mean_inside(probability: Floats, points: Points) -> float:
-    """Mean over the pixels in a polygon; one that has no pixel's centre in it has the mean of those that it touches."""
     window, inside = _pixels_inside(points)
-    chosen = probability[window][inside] if inside.any() else probability[window]
+    chosen = probability[window][inside]
     return float(np.clip(chosen.mean(), 0.0, 1.0)) if chosen.size else 0.0
 
 

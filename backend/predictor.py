@@ -31,6 +31,7 @@ from backend.masks import Segmentation, mask_to_polygons, probabilities_to_polyg
 from backend.parallel import Flights, Share, Slots, run_all
 from backend.recordio import MEDIA_TYPE, decode_probabilities
 from backend.regions import LabelConfig, polygons_to_regions
+from backend.simplification import Fidelity
 from backend.state import ProjectState
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ class Predictor:
 
     def __init__(self, settings: Settings, *, inference: Inference, images: ImageSource) -> None:
         self._settings = settings
+        self._fidelity = Fidelity(settings.polygon_min_iou, settings.polygon_max_points)
         self._inference = inference
         self._images = images
         self._slots: dict[int, Slots] = {}  # by project, since each has an endpoint of its own
@@ -170,9 +172,9 @@ class Predictor:
         width, height = image.sent_wh
         if state.labels and 4 * classes * width * height <= MAX_ANSWER_BYTES:
             answer = self._invoke(image, request, MEDIA_TYPE)
-            return probabilities_to_polygons(decode_probabilities(answer, classes))
+            return probabilities_to_polygons(decode_probabilities(answer, classes), self._fidelity)
         answer = self._invoke(image, request, "image/png")
-        return mask_to_polygons(_decode_mask(answer))
+        return mask_to_polygons(_decode_mask(answer), self._fidelity)
 
     def _invoke(self, image: PreparedImage, request: _Request, accept: str) -> bytes:
         """The live model's answer. Right after an update the endpoint answers by a model whose labels may be others."""

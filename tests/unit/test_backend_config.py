@@ -160,6 +160,8 @@ def test_every_setting_can_be_given_by_its_name_in_upper_case(env: dict[str, str
         "TRAINING_COOLDOWN_SECONDS": "3",
         "MAX_TRAININGS_PER_DAY": "3",
         "MODEL_SCORE_THRESHOLD": "0.3",
+        "POLYGON_MIN_IOU": "0.95",
+        "POLYGON_MAX_POINTS": "50",
         "PREDICT_SIDE": "300",
         "PREDICT_TIMEOUT_SECONDS": "3",
         "PREDICT_CONCURRENCY": "3",

@@ -10,6 +10,7 @@ from backend.cli_setup import folders, public_url
 from backend.config import Settings
 from backend.deployment import (
     STUDIO_TAG,
+    VARIABLES,
     Trigger,
     check_name,
     check_ours,
@@ -17,6 +18,7 @@ from backend.deployment import (
     settings_to_come,
     stack_name,
     trigger_settings,
+    variables,
 )
 from backend.errors import BackendError
 from backend.inputs import (
@@ -32,18 +34,6 @@ from backend.rollout import Rollout
 from backend.stacks import Stack
 from pipeline.algorithms import repository_arn
 
-# The variables that a stack has as parameters, by the parameter's name.
-_VARIABLES = {
-    "S3Prefix": "S3_PREFIX",
-    "TrainEvery": "START_TRAINING_EACH_N_UPDATES",
-    "MinimumMIoU": "MINIMUM_MIOU",
-    "MIoUTolerance": "MIOU_TOLERANCE",
-    "TrainingCooldownSeconds": "TRAINING_COOLDOWN_SECONDS",
-    "MaxTrainingsPerDay": "MAX_TRAININGS_PER_DAY",
-    "EndpointInstanceType": "SAGEMAKER_INSTANCE_TYPE",
-    "ModelName": "MODEL_NAME",
-    "LogLevel": "LOG_LEVEL",
-}
 _OPTIONS = {
     "ImagesPrefix": "--images-prefix",
     "AnnotationsPrefix": "--annotations-prefix",
@@ -53,7 +43,7 @@ _OPTIONS = {
     "DeployEndpoints": "--endpoint",
     "AllowedIps": "--allowed-ips",
 }
-_CALLED = _VARIABLES | _OPTIONS
+_CALLED = VARIABLES | _OPTIONS
 
 
 class Objects(Protocol):
@@ -100,7 +90,7 @@ class Deployed:
     @property
     def variables(self) -> dict[str, str]:
         """The parameters that are variables too."""
-        return {_VARIABLES[name]: value for name, value in self.parameters.items() if name in _VARIABLES and value}
+        return variables(self.parameters)
 
     @property
     def folders(self) -> Folders:

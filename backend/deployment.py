@@ -13,6 +13,18 @@ Trigger = Literal["backend", "lambda"]
 Layer = Literal["core", "trigger", "container"]
 LAYERS: tuple[Layer, ...] = ("core", "trigger", "container")  # each stands on the first
 STUDIO_TAG = "label-studio"
+# The variables that a stack has as parameters, by the parameter's name.
+VARIABLES = {
+    "S3Prefix": "S3_PREFIX",
+    "TrainEvery": "START_TRAINING_EACH_N_UPDATES",
+    "MinimumMIoU": "MINIMUM_MIOU",
+    "MIoUTolerance": "MIOU_TOLERANCE",
+    "TrainingCooldownSeconds": "TRAINING_COOLDOWN_SECONDS",
+    "MaxTrainingsPerDay": "MAX_TRAININGS_PER_DAY",
+    "EndpointInstanceType": "SAGEMAKER_INSTANCE_TYPE",
+    "ModelName": "MODEL_NAME",
+    "LogLevel": "LOG_LEVEL",
+}
 _STACK_NAME = re.compile(r"[a-z](-*[a-z0-9])*")
 # What is known only when the stack is there.
 _TO_COME = {"S3_BUCKET": "to-be-made", "SAGEMAKER_ROLE_ARN": "arn:aws:iam::000000000000:role/to-be-made"}
@@ -88,6 +100,11 @@ def trigger_settings(settings: Settings) -> dict[str, str]:
         "ModelName": settings.model_name,
         "LogLevel": settings.log_level,
     }
+
+
+def variables(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Those of a stack's parameters that are variables too, by the variables' names."""
+    return {VARIABLES[name]: value for name, value in parameters.items() if name in VARIABLES and value}
 
 
 def _number(value: float) -> str:

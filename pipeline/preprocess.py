@@ -27,9 +27,9 @@ import os
 import struct
 import sys
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,8 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -50,6 +51,7 @@ DEFAULT_IMAGE_SIDE = 1024
 JPEG_QUALITY = 95
 MINI_BATCH_SIZE = 4
 MAX_THREADS = 4
+TASKS_AHEAD = 64  # so many are in memory, waiting for a thread or for those before them
 # What turns an image upright, by its EXIF orientation; from 5 on it lies on its side.
 ORIENTATION = 0x0112
 UPRIGHT = {
@@ -107,7 +109,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a task: the pixels of each class id (256 counts), or the reason why it was skipped.
+    """What became of a task: the pixels of each class id that it has, or the reason why it was skipped.
 
     `split` is where its files lie, `moved` whether that is another split than the snapshot's.
     """
@@ -117,7 +119,7 @@ class Outcome:
     reason: str = ""
     moved: bool = False
     dropped_polygons: int = 0
-    class_pixels: tuple[int, ...] = ()
+    class_pixels: Mapping[int, int] = field(default_factory=dict)
 
 
 # Polygon -> mask
@@ -325,7 +327,7 @@ def process_task(task: Task, folders: Folders, *, max_side: int) -> Outcome:
         task=str(task.task),
         split=task.split,
         dropped_polygons=sum(_outline(points) is None for _, points in task.polygons),
-        class_pixels=tuple(np.bincount(mask.ravel(), minlength=256).tolist()),
+        class_pixels={each: count for each, count in enumerate(np.bincount(mask.ravel()).tolist()) if count},
     )
 
 
@@ -356,17 +358,15 @@ def _outcome(number: int, line: str, folders: Folders, *, num_classes: int, max_
 
 def preprocess(folders: Folders, *, max_side: int) -> dict[str, Any]:
     """Write the channels and the report; return the report. PreprocessError if fewer than two images can be used."""
-    dataset, lines = _read_snapshot(folders.dataset)
+    dataset = _read_dataset(folders.dataset)
     num_classes = len(dataset["labels"]) + 1
     for name in (*SPLITS, *(f"{split}_annotation" for split in SPLITS), "report"):
         (folders.output / name).mkdir(parents=True, exist_ok=True)
-    # Pillow lets go of the interpreter while it decodes and encodes, so threads do.
-    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
-        jobs = [
-            pool.submit(_outcome, number, line, folders, num_classes=num_classes, max_side=max_side)
-            for number, line in enumerate(lines, start=1)
-        ]
-        outcomes = [job.result() for job in jobs]
+
+    def outcome(numbered: tuple[int, str]) -> Outcome:
+        return _outcome(*numbered, folders, num_classes=num_classes, max_side=max_side)
+
+    outcomes = list(_in_turn(outcome, enumerate(_lines(folders.dataset), start=1)))
     moved = fill_empty_split(outcomes, folders.output)
     report = make_report(dataset, moved)
     (folders.output / "report/dataset.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
@@ -374,24 +374,51 @@ def preprocess(folders: Folders, *, max_side: int) -> dict[str, Any]:
     return report
 
 
-def _read_snapshot(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """dataset.json and the lines of tasks.jsonl."""
+def _in_turn(work: Callable[[tuple[int, str]], Outcome], items: Iterable[tuple[int, str]]) -> Iterator[Outcome]:
+    """Work on a few items at a time, and have the outcomes in the items' order."""
+    waiting: deque[Future[Outcome]] = deque()
+    # Pillow lets go of the interpreter while it decodes and encodes, so threads do.
+    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= TASKS_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _read_dataset(folder: Path) -> dict[str, Any]:
+    """What dataset.json says."""
     try:
         dataset = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-        lines = (folder / "tasks.jsonl").read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError) as error:
-        raise PreprocessError(f"The dataset snapshot cannot be read: {error}") from error
+        raise _unreadable(error) from error
     labels = dataset.get("labels") if isinstance(dataset, dict) else None
     if not isinstance(labels, list) or not 1 <= len(labels) < IGNORE - 1:
         raise PreprocessError(f"dataset.json must list 1 to {IGNORE - 2} labels, it has {labels!r}")
-    return dataset, [line for line in lines if line.strip()]
+    return dict(dataset)
+
+
+def _lines(folder: Path) -> Iterator[str]:
+    """The lines of tasks.jsonl one by one: with all its polygons the file may be larger than an image."""
+    try:
+        with (folder / "tasks.jsonl").open(encoding="utf-8", newline="\n") as lines:
+            yield from (line for line in lines if line.strip())
+    except (OSError, ValueError) as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> PreprocessError:
+    return PreprocessError(f"The dataset snapshot cannot be read: {error}")
 
 
 def make_report(dataset: dict[str, Any], outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """What the training step and a person want to know. `dataset` is the snapshot's dataset.json."""
     labels = [str(label) for label in dataset["labels"]]
     samples = Counter(outcome.split for outcome in outcomes if not outcome.reason)
-    pixels = np.sum([outcome.class_pixels or (0,) * 256 for outcome in outcomes] or [(0,) * 256], axis=0)
+    pixels: Counter[int] = Counter()
+    for outcome in outcomes:
+        pixels.update(outcome.class_pixels)
     return {
         "num_classes": len(labels) + 1,
         "num_training_samples": samples["train"],
@@ -401,7 +428,7 @@ def make_report(dataset: dict[str, Any], outcomes: Sequence[Outcome]) -> dict[st
         "skipped": [{"task": outcome.task, "reason": outcome.reason} for outcome in outcomes if outcome.reason],
         "moved": [{"task": outcome.task, "to": outcome.split} for outcome in outcomes if outcome.moved],
         "dropped_polygons": sum(outcome.dropped_polygons for outcome in outcomes),
-        "class_pixels": dict(zip(["background", *labels], pixels.tolist(), strict=False)),
+        "class_pixels": {name: pixels[class_id] for class_id, name in enumerate(["background", *labels])},
         "dataset": dataset.get("sha256", ""),
     }
 

@@ -46,11 +46,20 @@ def probabilities_to_polygons(probabilities: Floats, fidelity: Fidelity = DEFAUL
         probabilities: shape (classes, height, width), class 0 is the background.
         fidelity: how close outlines keep to the regions.
     """
-    classes = probabilities.argmax(axis=0).astype(np.uint8)
+    first, classes = _most_probable(probabilities)
     rings = list(trace_probabilities(probabilities, classes, minimum_area=MINIMUM_AREA * classes.size))
     shapes = _shapes(rings, classes, fidelity)
     polygons = _polygons(shapes, classes.shape, lambda each, points: _mean_inside(probabilities[each], points))
-    return Segmentation(polygons, _image_score(probabilities.max(axis=0), classes))
+    return Segmentation(polygons, _image_score(first, classes))
+
+
+def _most_probable(probabilities: Floats) -> tuple[Floats, Mask]:
+    """Each pixel's greatest probability and its class. Many times faster than argmax along the first axis."""
+    greatest, classes = probabilities[0].copy(), np.zeros(probabilities.shape[1:], np.uint8)
+    for class_id in range(1, len(probabilities)):
+        np.copyto(classes, class_id, where=probabilities[class_id] > greatest)
+        np.maximum(greatest, probabilities[class_id], out=greatest)
+    return greatest, classes
 
 
 def mask_to_polygons(mask: Mask, fidelity: Fidelity = DEFAULT_FIDELITY) -> Segmentation:

@@ -26,22 +26,19 @@ class Ring:
 
     *points*, shape (n + 1, 2), is closed: the last is the first. For a class mask they are the middles of the pixels'
     edges, around the very centres that belong to the region, and *corners* (m, 2) are the corners of its pixels.
+    *area* is in pixels, negative for a hole.
     """
 
     class_id: int
     points: Points
+    area: float
     corners: Points | None = None
-
-    @property
-    def area(self) -> float:
-        """In pixels; negative for a hole."""
-        return signed_area(self.points if self.corners is None else self.corners)
 
 
 def signed_area(points: Points) -> float:
     """The area within a ring, closed or not; negative if it runs anticlockwise as seen (y points down)."""
     x, y = (points - points[0]).T
-    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+    return float(np.dot(x[:-1], y[1:]) - np.dot(y[:-1], x[1:])) / 2  # the first point is now 0: no need to close it
 
 
 def trace_mask(mask: NDArray[np.uint8], *, minimum_area: float) -> list[Ring]:
@@ -62,8 +59,9 @@ def trace_mask(mask: NDArray[np.uint8], *, minimum_area: float) -> list[Ring]:
     rings = []
     for each in np.flatnonzero(np.abs(areas) >= minimum_area):
         part = slice(firsts[each], ends[each])
-        turns = directions[part] != np.roll(directions[part], 1)
-        rings.append(Ring(int(ids[part.start]), _from_far_end(middles[part]), corners=corners[part][turns]))
+        turns = np.diff(directions[part], prepend=directions[part][-1]) != 0
+        points = _from_far_end(middles[part])
+        rings.append(Ring(int(ids[part.start]), points, float(areas[each]), corners=corners[part][turns]))
     return rings
 
 
@@ -136,8 +134,8 @@ def trace_probabilities(
         margin = _margin(probabilities[:, *window], class_id, inside[window])
         for points in _contours(margin):
             moved = np.clip(np.add(points, (left - 0.5, top - 0.5)), 0, (classes.shape[1], classes.shape[0]))
-            if abs(signed_area(moved)) >= minimum_area:
-                yield Ring(class_id, _from_far_end(moved[:-1]))
+            if abs(area := signed_area(moved)) >= minimum_area:
+                yield Ring(class_id, _from_far_end(moved[:-1]), area)
 
 
 def _margin(probabilities: NDArray[np.float32], class_id: int, inside: NDArray[np.bool_]) -> Points:

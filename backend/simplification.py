@@ -100,13 +100,22 @@ def _try(rings: Sequence[Ring], tolerance: float) -> list[_Outline]:
     sides = _sides(points, ring_of, tolerance)
     vertices = _within(_vertices(points, sides), points, sides)
     least = _least_iou(points, vertices, sides)
-    ends = np.append(sides.firsts[1:], len(vertices))
-    outlines = []
-    for first, end, iou in zip(sides.firsts.tolist(), ends.tolist(), least.tolist(), strict=True):
-        own = vertices[first:end]
-        valid = end - first >= 3 and bool(shapely.is_valid(shapely.Polygon(own)))
-        outlines.append(_Outline(own, iou, valid))
-    return outlines
+    counts = np.diff(np.append(sides.firsts, len(vertices)))
+    valid = _valid(vertices, counts)
+    outlines = np.split(vertices, sides.firsts[1:])
+    return [_Outline(*each) for each in zip(outlines, least.tolist(), valid.tolist(), strict=True)]
+
+
+def _valid(vertices: Points, counts: Indices) -> NDArray[np.bool_]:
+    """Which outlines are simple polygons; each has the next *counts* of the vertices."""
+    valid = counts >= 3
+    if not valid.any():
+        return valid
+    outline_of = np.repeat(np.arange(len(counts)), counts)
+    chosen = valid[outline_of]
+    rings = shapely.linearrings(vertices[chosen], indices=(np.cumsum(valid) - 1)[outline_of[chosen]])
+    valid[valid] = shapely.is_valid(shapely.polygons(rings))
+    return valid
 
 
 @dataclass(frozen=True, slots=True)

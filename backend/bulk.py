@@ -20,6 +20,7 @@ PATIENCE_SECONDS = 60.0  # while Label Studio is away
 LOOK_SECONDS = 10.0  # from look to look at which version serves
 LEAVE_SECONDS = 5.0  # that predictions under way are waited for after Ctrl-C
 GIVE_UP = 20  # failures of the endpoint in a row
+RETRY_SECONDS = 1.0
 _RATE_SECONDS = 30.0  # that the rate is taken from
 _BAR = 24  # characters
 
@@ -192,7 +193,7 @@ class _Pass:
                 end = end or time.monotonic() + PATIENCE_SECONDS
                 if time.monotonic() > end or self._over:
                     raise
-                time.sleep(1.0)
+                time.sleep(RETRY_SECONDS)
             else:
                 return
 

@@ -218,7 +218,7 @@ def test_a_thin_image_keeps_a_pixel():
     assert prepare_image(encoded(Image.new("RGB", (3000, 2))), side=64).sent_wh == (64, 1)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_image_is_sent_as_it_is_shown(orientation: int, kind: str):
     pixels = np.zeros((20, 40, 3), np.uint8)
@@ -261,6 +261,20 @@ def test_an_orientation_that_there_is_not_turns_nothing(value: int):
         pytest.param(encoded(Image.new("RGB", (8, 8), "white"), "GIF"), 255, id="GIF"),
         pytest.param(encoded(Image.new("RGB", (8, 8), "white"), "WEBP"), 255, id="WebP"),
         pytest.param(encoded(Image.new("RGB", (8, 8), "white"), "BMP"), 255, id="BMP"),
+        pytest.param(encoded(Image.new("P", (8, 8), 0), "BMP"), 0, id="BMP with a palette"),
+        pytest.param(encoded(Image.new("RGB", (8, 8), "white"), "TIFF"), 255, id="TIFF"),
+        pytest.param(encoded(Image.new("RGB", (8, 8), "white"), "TIFF", compression="tiff_lzw"), 255, id="TIFF, LZW"),
+        pytest.param(encoded(Image.new("CMYK", (8, 8), (0, 0, 0, 255)), "TIFF"), 0, id="TIFF in CMYK"),
+        pytest.param(encoded(Image.new("I;16", (8, 8), 40000), "TIFF"), 0, id="TIFF of 16 bit, all the same"),
+        pytest.param(encoded(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), "TIFF"), 255, id="transparent TIFF"),
+        pytest.param(encoded(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), "WEBP", lossless=True), 255, id="clear WebP"),
+        pytest.param(encoded(Image.new("P", (8, 8), 0), "GIF", transparency=0), 255, id="transparent GIF"),
+        pytest.param(
+            encoded(Image.new("L", (8, 8), 255), "GIF", save_all=True, append_images=[Image.new("L", (8, 8), 0)]),
+            255,
+            id="the first picture of a moving GIF",
+        ),
+        pytest.param(encoded(Image.new("RGB", (8, 8), "white"), "JPEG", progressive=True), 255, id="progressive JPEG"),
     ],
 )
 def test_any_mode_becomes_rgb(body: bytes, brightness: int):

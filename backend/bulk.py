@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from backend.live import LiveModel, Registry, live_model
 from backend.predictor import Outcome
 from backend.regions import LabelConfig, parse_label_config
 from backend.state import ProjectState
-from backend.waiting import Done, Shelf, Storing, Task, walk
+from backend.waiting import Done, LaterPredictor, Shelf, Storing, Task, walk
 
 PATIENCE_SECONDS = 60.0  # while Label Studio is away
 LOOK_SECONDS = 10.0  # from look to look at which version serves
@@ -31,14 +31,6 @@ class Studio(Shelf, Protocol):
     def project(self, project: int) -> Project: ...
     def count_waiting(self, project: int, model_version: str) -> tuple[int, int]: ...
     def waiting_tasks(self, project: int, model_version: str, *, after: int = 0) -> Iterator[list[dict[str, Any]]]: ...
-
-
-class TaskPredictor(Protocol):
-    """Predicts tasks by the project's endpoint."""
-
-    def predict(
-        self, tasks: Sequence[Mapping[str, Any]], *, config: LabelConfig, state: ProjectState, deadline: float
-    ) -> list[Outcome]: ...
 
 
 @dataclass(slots=True)
@@ -104,7 +96,7 @@ class Bulk:
     project: int
     studio: Studio
     registry: Registry
-    predictor: TaskPredictor
+    predictor: LaterPredictor
     console: Console
 
     def run(self, interrupted: Callable[[], float] = lambda: 0.0) -> bool:
@@ -162,7 +154,7 @@ class _Pass:
 
         def predict(task: Task) -> Outcome:
             deadline = time.monotonic() + bulk.settings.predict_timeout_seconds
-            return bulk.predictor.predict([task], config=config, state=state, deadline=deadline)[0]
+            return bulk.predictor.predict_later(task, config=config, state=state, deadline=deadline)
 
         storing = Storing(
             shelf=bulk.studio, project=bulk.project, version=self._model.version, patience=PATIENCE_SECONDS

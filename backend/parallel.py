@@ -92,6 +92,8 @@ class Slots:
         self._taken = 0
         self._cuts = 0
         self._changed = threading.Condition()
+        self._awaited = 0  # requests that somebody waits for
+        self._later = Share(self, 0.0)
 
     @property
     def limit(self) -> int:
@@ -102,23 +104,46 @@ class Slots:
         """One request's part; it waits for no slot after *deadline* (``time.monotonic``)."""
         return Share(self, deadline)
 
+    @contextlib.contextmanager
+    def awaited(self, deadline: float) -> "Iterator[Share]":
+        """A share like that, of a request that somebody waits for: until it is over no work for later is begun."""
+        with self._changed:
+            self._awaited += 1
+        try:
+            yield self.share(deadline)
+        finally:
+            with self._changed:
+                self._awaited -= 1
+                self._changed.notify_all()
+
+    def later(self, deadline: float) -> "Share":
+        """A part for work that nobody waits for: all of it together counts as one request's.
+
+        Raises:
+            OutOfTimeError: somebody waited for other work all the time.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._awaited, max(0.0, deadline - time.monotonic())):
+                raise OutOfTimeError("others had to be answered first")
+        return Share(self, deadline, of=self._later)
+
     def take(self, share: "Share") -> int:
         """Wait for a slot; returns what :meth:`cut` wants to know of it."""
         with self._changed:
             free = self._changed.wait_for(
-                lambda: share.taken == 0 or self._taken < self.limit, max(0.0, share.deadline - time.monotonic())
+                lambda: share.whole.calls == 0 or self._taken < self.limit, max(0.0, share.deadline - time.monotonic())
             )
             if not free:
                 raise OutOfTimeError("no time was left to ask the endpoint")
             self._taken += 1
-            share.taken += 1
+            share.whole.calls += 1
             return self._cuts
 
     def give_back(self, share: "Share") -> None:
         """The call is over."""
         with self._changed:
             self._taken -= 1
-            share.taken -= 1
+            share.whole.calls -= 1
             self._changed.notify_all()
 
     def cut(self, cuts: int) -> None:
@@ -136,11 +161,12 @@ class Slots:
 
 
 class Share:
-    """The part that one request has in the slots."""
+    """The part that one request has in the slots; *of* is a larger one that it belongs to."""
 
-    def __init__(self, slots: Slots, deadline: float) -> None:
+    def __init__(self, slots: Slots, deadline: float, of: "Share | None" = None) -> None:
         self.deadline = deadline
-        self.taken = 0
+        self.calls = 0
+        self.whole = of or self
         self._slots = slots
 
     @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from backend.label_studio import MlBackend, Project
 from backend.predictor import Outcome
 from backend.regions import LabelConfig, parse_label_config
 from backend.state import ProjectState, StateFile
-from backend.waiting import BATCH, Done, Shelf, Storing, Task, walk
+from backend.waiting import BATCH, Done, LaterPredictor, Shelf, Storing, Task, walk
 
 logger = logging.getLogger(__name__)
 PREFETCH_SECONDS = 60.0  # of a look at all projects, which share it; the rest is done at the next one
@@ -28,14 +28,6 @@ class Studio(Shelf, Protocol):
     def ml_backend(self, project: int, url: str) -> MlBackend | None: ...
     def set_title(self, project: int, backend: MlBackend, title: str) -> None: ...
     def secure_webhook(self, project: int, backend: MlBackend, authorization: str) -> bool: ...
-
-
-class TaskPredictor(Protocol):
-    """Predicts tasks by the project's endpoint."""
-
-    def predict(
-        self, tasks: Sequence[Mapping[str, Any]], *, config: LabelConfig, state: ProjectState, deadline: float
-    ) -> list[Outcome]: ...
 
 
 @dataclass(slots=True)
@@ -74,7 +66,7 @@ class Preannotator:
         settings: Settings,
         *,
         studio: Studio,
-        predictor: TaskPredictor,
+        predictor: LaterPredictor,
         states: StateFile,
         authorization: str = "",
     ) -> None:
@@ -136,7 +128,7 @@ class Preannotator:
 
         def predict(task: Task) -> Outcome:
             deadline = min(start + PREFETCH_SECONDS, time.monotonic() + self._settings.predict_timeout_seconds)
-            return self._predictor.predict([task], config=config, state=state, deadline=deadline)[0]
+            return self._predictor.predict_later(task, config=config, state=state, deadline=deadline)
 
         handed = _Handed(self._batches(state.project, progress), until=start + self.share())
         clean, progress.clean = progress.clean, False  # so it stays if storing them fails

@@ -112,11 +112,29 @@ class Predictor:
         """
         if mismatch := self._mismatch(config, state):
             return [Outcome({}, LabelConfigError(mismatch)) for _ in tasks]
-        slots = self._slots.setdefault(state.project, Slots(self._settings.predict_concurrency))
-        request = _Request(config, state, slots.share(deadline))
         threads = self._settings.predict_concurrency + _IMAGES_AHEAD
-        futures = run_all(lambda task: self._predict_one(task, request), tasks, threads=threads, deadline=deadline)
+        with self._slots_of(state).awaited(deadline) as share:
+            request = _Request(config, state, share)
+            futures = run_all(lambda task: self._predict_one(task, request), tasks, threads=threads, deadline=deadline)
         return [_outcome(future) for future in futures]
+
+    def predict_later(
+        self, task: Mapping[str, Any], *, config: LabelConfig, state: ProjectState, deadline: float
+    ) -> Outcome:
+        """The outcome of one of many tasks that nobody waits for, safe to call from many threads.
+
+        It is begun when no :meth:`predict` for the project is under way: what somebody waits for goes first.
+        """
+        if mismatch := self._mismatch(config, state):
+            return Outcome({}, LabelConfigError(mismatch))
+        try:
+            request = _Request(config, state, self._slots_of(state).later(deadline))
+        except OutOfTimeError as error:
+            return Outcome({}, error)
+        return _outcome(*run_all(lambda each: self._predict_one(each, request), [task], threads=1, deadline=deadline))
+
+    def _slots_of(self, state: ProjectState) -> Slots:
+        return self._slots.setdefault(state.project, Slots(self._settings.predict_concurrency))
 
     def _mismatch(self, config: LabelConfig, state: ProjectState) -> str:
         """Why the model cannot predict for this interface, '' where it can; logged when that changes."""

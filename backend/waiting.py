@@ -11,6 +11,8 @@ from typing import Any, Protocol, TypeVar
 from backend.errors import AwayError, BackendError, LabelStudioError
 from backend.label_studio import Prediction
 from backend.predictor import Outcome
+from backend.regions import LabelConfig
+from backend.state import ProjectState
 
 T = TypeVar("T")
 Task = Mapping[str, Any]
@@ -19,6 +21,12 @@ STORE_SECONDS = 2.0  # what is predicted waits no longer than that for others to
 _AHEAD = 4 * BATCH  # predictions that may wait for Label Studio before no more are made
 _TICK_S = 0.2
 _RETRY_S = 1.0
+
+
+class LaterPredictor(Protocol):
+    """Predicts a task by the project's endpoint, when it has nothing to do for those who wait."""
+
+    def predict_later(self, task: Task, *, config: LabelConfig, state: ProjectState, deadline: float) -> Outcome: ...
 
 
 class Shelf(Protocol):
@@ -52,10 +60,11 @@ def walk(
 ) -> Iterator[list[Done]]:
     """What became of *tasks*, a few at a time as soon as they are stored; an empty list now and then meanwhile.
 
-    The next task is taken when one of *at_once* is predicted. All that were taken are predicted and stored before an
+    So many are at the endpoint *at_once*, and as many images are made ready for it; the next task is taken when one is
+    predicted. All that were taken are predicted and stored before an
     error in taking them is raised; after an error in storing no more are taken.
     """
-    line = _Line(tasks, predict, at_once=at_once)
+    line = _Line(tasks, predict, threads=2 * at_once)
     try:
         for some in line.batches():
             yield list(store(some)) if some else []
@@ -68,16 +77,16 @@ def walk(
 class _Line:
     """Threads that predict. They end with the tasks, or with the process."""
 
-    def __init__(self, tasks: Iterable[Task], predict: Callable[[Task], Outcome], *, at_once: int) -> None:
+    def __init__(self, tasks: Iterable[Task], predict: Callable[[Task], Outcome], *, threads: int) -> None:
         self._tasks = iter(tasks)
         self._predict = predict
         self._taking = threading.Lock()
-        self._room = threading.Semaphore(at_once + _AHEAD)
+        self._room = threading.Semaphore(threads + _AHEAD)
         self._results: queue.SimpleQueue[Done | None] = queue.SimpleQueue()  # None: a thread has ended
         self._stopped = threading.Event()
-        self._running = self._threads = at_once
+        self._running = self._threads = threads
         self.fault: Exception | None = None
-        for number in range(at_once):
+        for number in range(threads):
             threading.Thread(target=self._work, name=f"waiting-{number}", daemon=True).start()
 
     def stop(self) -> None:
@@ -92,12 +101,14 @@ class _Line:
             done = self._next()
             since = since if ready else time.monotonic()
             ready += [] if done is None else [done]
-            patience = STORE_SECONDS if self._running == self._threads else 0.0  # there are no more to wait for
+            patience = STORE_SECONDS if self._running == self._threads else _TICK_S  # the last ones
             if len(ready) >= BATCH or (ready and time.monotonic() >= since + patience):
                 yield ready
                 ready = []
             elif done is None:
                 yield []
+        if ready:
+            yield ready
 
     def _next(self) -> Done | None:
         try:

@@ -300,6 +300,11 @@ class FakePredictor:
         self.asked.extend(task["id"] for task in tasks)
         return [self.outcome(task, state) for task in tasks]
 
+    def predict_later(
+        self, task: Mapping[str, Any], *, config: LabelConfig, state: ProjectState, deadline: float
+    ) -> Outcome:
+        return self.predict([task], config=config, state=state, deadline=deadline)[0]
+
 
 @dataclass
 class FakeBackground:

@@ -216,4 +216,25 @@ def test_a_slot_is_given_back_after_an_error():
         with pytest.raises(ZeroDivisionError), share.slot():
             raise ZeroDivisionError
 
-    assert share.taken == 0
+    assert share.calls == 0
+
+
+def test_work_for_later_is_begun_when_nobody_waits():
+    slots = Slots(2)
+
+    with slots.awaited(soon()), slots.awaited(soon()), pytest.raises(OutOfTimeError, match="answered first"):
+        slots.later(soon(0))
+
+    with slots.later(soon(0)).slot():
+        """Now nobody waits."""
+
+
+def test_work_for_later_all_together_leaves_the_slots_to_what_somebody_waits_for():
+    slots = Slots(2)
+    first, second, third = (slots.later(soon(0)) for _ in range(3))
+
+    with first.slot(), second.slot(), slots.awaited(soon(0)) as share:
+        with pytest.raises(OutOfTimeError), third.slot():
+            """Two are all that it takes."""
+        with share.slot():
+            """One call of a request goes whatever the others have."""

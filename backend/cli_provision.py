@@ -118,6 +118,8 @@ def _provision(options: argparse.Namespace) -> int:
     region_name(clients.region)
     rollout = Rollout(Stacks(clients.cloudformation), console)
     aim = wanted(options, env, Deployed.find(settings, rollout, Aws))
+    if options.label_studio:
+        storages(options, aim.settings, Aws(aim.settings), aim.folders)  # what cannot be used is told before it is late
     pipelines = CommittedPipeline(aim.pipeline, Aws(aim.settings))
     notes = pipelines.notes(aim.settings)
     provision = Provision(

@@ -1,7 +1,7 @@
 """What a person wants of ``provision``: by an option, else by a variable, else as it is deployed."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -127,7 +127,10 @@ def _chosen(core: Stack, settings: Settings, open_bucket: Open) -> PipelineChoic
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """How the deployment is to be. *core* and *function* are parameters of the stacks beside those of the settings."""
+    """How the deployment is to be. *core* and *function* are parameters of the stacks beside those of the settings.
+
+    *label_studio* is whether its part is done, and the Lambda function's with it.
+    """
 
     settings: Settings
     deployed: Deployed
@@ -137,6 +140,7 @@ class Wanted:
     public: str
     core: Mapping[str, str]
     function: Mapping[str, str]
+    label_studio: bool
 
     @property
     def presign(self) -> bool:
@@ -153,7 +157,7 @@ class Wanted:
         if self.deployed.core is None:
             return {}
         before, after = dict(self.deployed.parameters), dict(self.core)
-        if self.trigger == "lambda" and self.deployed.hears == "lambda":
+        if self.label_studio and self.trigger == self.deployed.hears == "lambda":
             after |= {**trigger_settings(self.settings), **self.function}
         pairs = {_CALLED[name]: (before.get(name, ""), value) for name, value in after.items() if name in _CALLED}
         return {name: pair for name, pair in {**pairs, **self._of_pipeline()}.items() if pair[0] != pair[1]}
@@ -173,7 +177,7 @@ def wanted(options: argparse.Namespace, env: Mapping[str, str], deployed: Deploy
     """
     given = {name: value for name, value in env.items() if value.strip()}
     settings = settings_to_come({**deployed.variables, **given})
-    trigger = options.trigger or deployed.hears
+    trigger, function = options.trigger or deployed.hears, _function(options)
     _check_together(options, trigger, deployed)
     stack_folder(settings.s3_prefix, "S3_PREFIX")
     instance_type(settings.sagemaker_instance_type)
@@ -196,16 +200,19 @@ def wanted(options: argparse.Namespace, env: Mapping[str, str], deployed: Deploy
             "ImageRepositoryArn": repository_arn(pipeline.image),
             **_notifications(options),
         },
-        function={**prefixes, **_function(options)},
+        function={**prefixes, **function},
+        label_studio=options.label_studio,
     )
 
 
 def _check_together(options: argparse.Namespace, trigger: Trigger, deployed: Deployed) -> None:
-    if options.endpoint is not None and trigger != "lambda":
-        given = "--endpoint" if options.endpoint else "--no-endpoint"
-        raise BackendError(
-            f"{given} is for the Lambda function: wanted --trigger lambda; a backend makes its endpoints"
-        )
+    for given, instead in _for_the_function(options):
+        if trigger != "lambda":
+            raise BackendError(f"{given} is for the Lambda function: wanted --trigger lambda; {instead}")
+        if not options.label_studio:
+            raise BackendError(
+                f"{given} is for the Lambda function, and --no-label-studio leaves that as it is: wanted one"
+            )
     if options.label_studio:
         return
     switches = options.trigger == "lambda" or (options.trigger == "backend" and deployed.trigger is not None)
@@ -214,6 +221,14 @@ def _check_together(options: argparse.Namespace, trigger: Trigger, deployed: Dep
         raise BackendError(
             f"{given} connects Label Studio with something, and --no-label-studio leaves that out: wanted one"
         )
+
+
+def _for_the_function(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """The options that are for the Lambda function alone, each with how it is with a backend."""
+    if options.endpoint is not None:
+        yield "--endpoint" if options.endpoint else "--no-endpoint", "a backend makes its endpoints"
+    if options.allowed_ips is not None:
+        yield "--allowed-ips", "who reaches a backend is up to the network that it runs in"
 
 
 def _origin(options: argparse.Namespace, public: str, deployed: Deployed) -> str:

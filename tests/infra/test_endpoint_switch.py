@@ -62,8 +62,8 @@ def test_who_switches_it_off_is_told_that_endpoints_stay():
     assert stay in told(desk, "--trigger", "lambda", "--no-endpoint")
 
 
-@pytest.mark.parametrize("option", ["--endpoint", "--no-endpoint"])
-def test_it_is_no_choice_where_a_backend_takes_the_webhook(
+@pytest.mark.parametrize("option", ["--endpoint", "--no-endpoint", "--allowed-ips=203.0.113.7", "--allowed-ips="])
+def test_what_is_for_the_function_alone_is_no_choice_where_a_backend_takes_the_webhook(
     option: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("LABEL_STUDIO_URL", "http://studio.example:8080")
@@ -71,7 +71,8 @@ def test_it_is_no_choice_where_a_backend_takes_the_webhook(
 
     assert cli.main(["provision", "--yes", option]) == 1
 
-    assert f"{option} is for the Lambda function: wanted --trigger lambda" in capsys.readouterr().err
+    named = option.partition("=")[0]
+    assert f"{named} is for the Lambda function: wanted --trigger lambda" in capsys.readouterr().err
 
 
 def test_the_cost_of_an_endpoint_to_come_is_told():

@@ -200,6 +200,24 @@ def test_without_label_studio_the_lambda_function_is_left_as_it_is(capsys: pytes
     assert "--no-label-studio leaves that out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--endpoint", "--no-endpoint", "--allowed-ips=203.0.113.7"])
+def test_what_is_for_the_lambda_function_is_no_choice_where_it_is_left_as_it_is(
+    option: str, capsys: pytest.CaptureFixture[str]
+):
+    before = with_function("--trigger", "lambda")
+
+    assert provision(option) == 1
+
+    assert stack("birds-trigger") == before
+    told = "is for the Lambda function, and --no-label-studio leaves that as it is: wanted one"
+    assert capsys.readouterr().err == f"{option.partition('=')[0]} {told}\n"
+
+
+def test_what_the_lambda_function_would_do_otherwise_is_not_told_where_it_is_left_as_it_is():
+    with_function("--trigger", "lambda")
+    assert aim("--no-label-studio", MINIMUM_MIOU="0.6").changes() == {}
+
+
 # -- what would be lost ----------------------------------------------------------------------------------------------
 
 
@@ -307,6 +325,26 @@ def test_what_cannot_be_used_is_refused_before_anything_is_made(
     assert provision(*given) == 1
 
     assert words in capsys.readouterr().err
+    assert client("cloudformation").describe_stacks()["Stacks"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--storage-endpoint", "nonsense"), "--storage-endpoint: wanted an address"),
+        (("--storage-keys",), "wanted an access key that can be kept"),
+    ],
+)
+def test_a_storage_that_label_studio_could_not_use_is_refused_before_anything_is_made(
+    arguments: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "ends-soon")
+
+    assert main(["provision", "--yes", "--wait", "0", *arguments]) == 1
+
+    said = capsys.readouterr()
+    assert said.err.startswith(words)
+    assert "About what it costs" not in said.out
     assert client("cloudformation").describe_stacks()["Stacks"] == []
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from backend.aws import Endpoint, ModelPackage
 from backend.config import Settings
 from backend.errors import BackendError
+from backend.events import KINDS
 from backend.findings import Check, Finding, examined, ok, unknown, wrong
 from backend.inputs import backend_url
 from backend.label_studio import Project, basic_authorization, same_place
@@ -16,6 +17,7 @@ from backend.probe import Answer
 from backend.regions import parse_label_config
 
 _HEALTH_S = 1.0  # as long as Label Studio waits for the answer, unless ML_TIMEOUT_HEALTH says otherwise
+_ACTIONS = KINDS.keys() - {"START_TRAINING"}  # which goes to the ML backend, whatever its webhook is restricted to
 _AGAIN = "run `connect` or `provision` again"
 
 
@@ -229,6 +231,8 @@ def hook_fault(hook: Hook, settings: Settings) -> str:
         return "switched off: switch it on (Settings > Webhooks)"
     if not hook.with_payload:
         return "sends no payload: switch that on (Settings > Webhooks)"
+    if hook.actions is not None and (unheard := sorted(_ACTIONS - hook.actions)):
+        return f"does not send {', '.join(unheard)}: let it send all actions (Settings > Webhooks)"
     if settings.basic_auth and hook.headers.get("Authorization") != basic_authorization(*settings.basic_auth):
         return f"its header Authorization is not the one of BASIC_AUTH_USER and BASIC_AUTH_PASS: {_AGAIN}"
     return ""

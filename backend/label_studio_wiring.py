@@ -14,14 +14,14 @@ _SHORTER = re.compile(r".*Additional info: ?|\w*ConnectionPool\([^)]*\): |\(Caus
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A project's webhook."""
+    """A project's webhook; *actions* are those that it is restricted to, None for all."""
 
     id: int
     url: str
     headers: Mapping[str, str] = field(repr=False)
     active: bool
     with_payload: bool
-    for_all: bool
+    actions: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class StudioWiring(LabelStudio):
                 headers={str(name): str(value) for name, value in (each.headers or {}).items()},
                 active=each.is_active is not False,
                 with_payload=each.send_payload is not False,
-                for_all=each.send_for_all_actions is not False,
+                actions=frozenset(map(str, each.actions or ())) if each.send_for_all_actions is False else None,
             )
             for each in self._client.webhooks.list(project=str(project))
         ]
@@ -93,28 +93,34 @@ class StudioWiring(LabelStudio):
         """Why Label Studio does not reach an address that is no ML backend; '' where it does.
 
         It can be asked only by an ML backend that is to be made there, which it refuses with what it was answered.
+
+        Raises:
+            LabelStudioError: it took the address for an ML backend, and does not let go of it.
         """
         try:
-            self._client.ml.delete(_id(self._made_backend(project, url)))
+            made = self._made_backend(project, url)
         except LabelStudioError as error:
             told = str(error)
             return "" if _ANSWERED.search(told) else _SHORTER.sub("", told)
+        self._delete_backend(made)
         return ""
 
     @translated
-    def _made_backend(self, project: int, url: str) -> int | None:
-        made: int | None = self._client.ml.create(project=project, url=url, title="Is it reached?").id
-        return made
+    def _made_backend(self, project: int, url: str) -> int:
+        return _id(self._client.ml.create(project=project, url=url, title="Is it reached?").id)
+
+    @translated
+    def _delete_backend(self, number: int) -> None:
+        self._client.ml.delete(number)
 
     @translated
     def delete_hook(self, hook: Hook) -> None:
         """Label Studio sends nothing there any more."""
         self._client.webhooks.delete(hook.id)
 
-    @translated
     def delete_connection(self, connection: Connection) -> None:
         """Label Studio asks the ML backend for nothing any more; predictions that are stored stay."""
-        self._client.ml.delete(connection.id)
+        self._delete_backend(connection.id)
 
 
 def _place(found: Any) -> Place:  # noqa: ANN401  # the SDK has a class for each kind

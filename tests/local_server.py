@@ -35,6 +35,13 @@ class Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(ConnectionError):  # whoever asked may have heard enough
             self.wfile.write(body)
 
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.do_GET()
+
+    def do_DELETE(self) -> None:
+        self.do_GET()
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name for it
         """Silent."""
 

@@ -16,6 +16,7 @@ from backend.config import Settings
 from backend.doctor_aws import AwsDoctor
 from backend.doctor_label_studio import StudioDoctor, token_finding
 from backend.errors import AwsAccessError, LabelStudioError
+from backend.events import KINDS
 from backend.findings import Finding, State
 from backend.inputs import labeling_interface
 from backend.label_studio import Project, basic_authorization
@@ -156,8 +157,9 @@ def test_defaults_that_a_person_chose_do_not_make_it_another_pipeline(tmp_path: 
     assert not [each for each in in_aws(tmp_path, account) if each.state is State.WRONG]
 
 
-HOOK = Hook(1, f"{URL}/webhook", HEADER, active=True, with_payload=True, for_all=True)
+HOOK = Hook(1, f"{URL}/webhook", HEADER, active=True, with_payload=True)
 CONNECTION = Connection(1, URL, frozenset({"not trained yet"}), connected=True, problem="", timeout_s=100.0)
+ALL_ACTIONS = frozenset(KINDS) - {"START_TRAINING"}  # which goes to the ML backend by itself
 
 
 @dataclass
@@ -257,6 +259,11 @@ def test_a_project_in_order_with_the_lambda_function_has_nothing_wrong(tmp_path:
         (Studio(hook=replace(HOOK, headers={})), "3: webhook", "its header Authorization is not the one"),
         (Studio(hook=replace(HOOK, active=False)), "3: webhook", "switched off"),
         (Studio(hook=replace(HOOK, with_payload=False)), "3: webhook", "sends no payload"),
+        (
+            Studio(hook=replace(HOOK, actions=ALL_ACTIONS - {"ANNOTATION_UPDATED", "TASKS_DELETED"})),
+            "3: webhook",
+            "does not send ANNOTATION_UPDATED, TASKS_DELETED: let it send all actions",
+        ),
         (Studio(serving=Endpoint("Failed", None, "no capacity")), "3: endpoint", "failed: no capacity"),
     ],
 )
@@ -266,6 +273,11 @@ def test_what_is_wrong_in_a_project_is_told_with_what_to_do(tmp_path: Path, stud
     assert found[0].name == name
     assert told in found[0].text
     assert {each.name for each in found} <= {name, "3: labels"}
+
+
+def test_a_webhook_that_is_restricted_to_what_is_needed_is_in_order(tmp_path: Path):
+    studio = Studio(hook=replace(HOOK, actions=ALL_ACTIONS))
+    assert {each.state for each in in_studio(tmp_path, studio)} == {State.OK}
 
 
 def test_a_host_name_without_a_dot_gets_no_events(tmp_path: Path):

@@ -14,7 +14,7 @@ BACKEND = Connection(1, "http://a:9090/", frozenset({"segmentation v3"}), connec
 
 def hook(url: str, password: tuple[str, str] | None = None) -> Hook:
     headers = {"Authorization": basic_authorization(*password)} if password else {}
-    return Hook(1, url, headers, active=True, with_payload=True, for_all=True)
+    return Hook(1, url, headers, active=True, with_payload=True)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ NEW = "http://new.example:9090"
 
 def hook(url: str, password: str = "") -> Hook:
     headers = {"Authorization": basic_authorization("ls", password)} if password else {}
-    return Hook(len(url), url, headers, active=True, with_payload=True, for_all=True)
+    return Hook(len(url), url, headers, active=True, with_payload=True)
 
 
 def connection(url: str) -> Connection:

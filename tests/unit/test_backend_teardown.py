@@ -18,7 +18,7 @@ TRIGGER = "https://abc.execute-api.eu-west-1.amazonaws.com/v1/webhook"
 
 def hook(number: int, url: str, password: str = "") -> Hook:
     headers = {"Authorization": basic_authorization("label-studio", password)} if password else {}
-    return Hook(number, url, headers, active=True, with_payload=True, for_all=True)
+    return Hook(number, url, headers, active=True, with_payload=True)
 
 
 def connection(number: int, url: str, title: str) -> Connection:

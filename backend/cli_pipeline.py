@@ -16,6 +16,8 @@ from pipeline.publish import Artifacts, PublishError, Target, artifacts, parse_o
 from pipeline.rendering import committed_definition
 from pipeline.spot import without_spot
 
+_SWITCHES = {**dict.fromkeys(("true", "yes", "on", "1"), True), **dict.fromkeys(("false", "no", "off", "0"), False)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineChoice:
@@ -91,15 +93,14 @@ def pipeline_choice(options: argparse.Namespace, before: PipelineChoice | None =
     """What is wanted of the pipeline, with what was chosen *before* where nothing is said of it now.
 
     Raises:
-        BackendError: a parameter is not of the form NAME=VALUE.
+        BackendError: a parameter is not of the form NAME=VALUE, or a variable is neither true nor false.
     """
     env = os.environ.get
-    spot = env("SPOT_TRAINING", "").strip().lower()
     variables = env("PIPELINE_PARAMETERS", "").split(",")
     by_variable = (before or PipelineChoice()).but(
         algorithm=env("ALGORITHM"),
         image=env("ALGORITHM_IMAGE"),
-        spot=spot in {"true", "yes", "on", "1"} if spot else None,
+        spot=_switch("SPOT_TRAINING"),
         overrides=_overrides("PIPELINE_PARAMETERS", [each for each in variables if each.strip()]),
     )
     return by_variable.but(
@@ -109,6 +110,13 @@ def pipeline_choice(options: argparse.Namespace, before: PipelineChoice | None =
         processing_image=options.processing_image,
         overrides=_overrides("--set", options.set),
     )
+
+
+def _switch(name: str) -> bool | None:
+    given = os.environ.get(name, "").strip()
+    if given and given.lower() not in _SWITCHES:
+        raise BackendError(f"{name}: wanted true or false, got {given!r}")
+    return _SWITCHES.get(given.lower())
 
 
 def _overrides(where: str, texts: list[str]) -> dict[str, str]:

@@ -145,7 +145,9 @@ def _provision(options: argparse.Namespace) -> int:
 
 
 def _environment(options: argparse.Namespace) -> Mapping[str, str]:
-    return os.environ if options.label_studio else {**_IN_COMPOSE, **os.environ}
+    given = {name: value for name, value in os.environ.items() if value.strip()}
+    named = {"LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"} & given.keys()
+    return given if options.label_studio or named else {**_IN_COMPOSE, **given}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.usefixtures("account")
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAGEMAKER_PIPELINE", "birds")
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "0" * 40)
-    for name in ("LABEL_STUDIO_URL", "PIPELINE_PARAMETERS", "ALGORITHM", "ALGORITHM_IMAGE", "SPOT_TRAINING"):
+    pipeline = ("PIPELINE_PARAMETERS", "ALGORITHM", "ALGORITHM_IMAGE", "SPOT_TRAINING", "PROCESSING_IMAGE")
+    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST", *pipeline):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -87,11 +88,37 @@ def test_a_variable_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch
     assert capsys.readouterr().err == "PIPELINE_PARAMETERS: wanted Name=Value, got 'Epochs:40'\n"
 
 
+def test_a_switch_that_is_neither_on_nor_off_does_not_undo_what_was_chosen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["provision", "--yes", "--no-label-studio", "--spot"]) == 0
+    monkeypatch.setenv("SPOT_TRAINING", "ture")
+    assert main(["provision", "--yes", "--no-label-studio"]) == 1
+    assert capsys.readouterr().err == "SPOT_TRAINING: wanted true or false, got 'ture'\n"
+    assert train()["EnableManagedSpotTraining"] is True
+
+    monkeypatch.setenv("SPOT_TRAINING", " Off ")
+    assert main(["provision", "--yes", "--no-label-studio"]) == 0
+    assert "EnableManagedSpotTraining" not in train()
+
+
 @pytest.mark.parametrize("other", [["--trigger", "lambda"], ["--backend-url", "http://backend.example:9090"]])
 def test_what_connects_label_studio_does_not_go_without_it(other: list[str], capsys: pytest.CaptureFixture[str]):
     assert main(["provision", "--yes", "--no-label-studio", *other]) == 1
 
     assert "--no-label-studio leaves that out" in capsys.readouterr().err
+
+
+def test_an_address_of_label_studio_that_is_empty_is_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LABEL_STUDIO_URL", " ")
+    assert main(["provision", "--yes", "--no-label-studio"]) == 0
+
+
+def test_an_address_of_label_studio_in_its_other_spelling_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("LABEL_STUDIO_HOST", "http://studio.example")
+    file = tmp_path / ".env"
+    assert main(["provision", "--yes", "--no-label-studio", "--write-env", str(file)]) == 0
+    assert written(file)["LABEL_STUDIO_URL"] == "http://studio.example"
 
 
 def test_label_studio_is_not_left_out_unless_asked():

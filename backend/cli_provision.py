@@ -26,7 +26,7 @@ from backend.cli_wanted import Deployed, Wanted, check_reachable, wanted
 from backend.config import Settings
 from backend.console import Console, agreed
 from backend.deployment import output, settings_to_come, stack_name
-from backend.env_file import SECRETS, check_writable, service_env, write_env
+from backend.env_file import SECRETS, check_values, check_writable, service_env, write_env
 from backend.inputs import backend_url, project_title, region_name
 from backend.label_studio import Project
 from backend.label_studio_setup import StudioSetup
@@ -118,8 +118,7 @@ def _provision(options: argparse.Namespace) -> int:
     region_name(clients.region)
     rollout = Rollout(Stacks(clients.cloudformation), console)
     aim = wanted(options, env, Deployed.find(settings, rollout, Aws))
-    if options.label_studio:
-        storages(options, aim.settings, Aws(aim.settings), aim.folders)  # what cannot be used is told before it is late
+    _check(aim, options, clients.region)
     pipelines = CommittedPipeline(aim.pipeline, Aws(aim.settings))
     notes = pipelines.notes(aim.settings)
     provision = Provision(
@@ -144,6 +143,19 @@ def _provision(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check(aim: Wanted, options: argparse.Namespace, region: str) -> None:
+    """What is used when the stacks are there can be used."""
+    if options.label_studio:
+        storages(options, aim.settings, Aws(aim.settings), aim.folders)
+    if options.write_env:
+        check_values(_written(aim, aim.settings, region))
+
+
+def _written(aim: Wanted, settings: Settings, region: str) -> dict[str, str]:
+    """What --write-env writes."""
+    return {**service_env(settings, region), **pipeline_env(aim.pipeline)}
+
+
 def _environment(options: argparse.Namespace) -> Mapping[str, str]:
     given = {name: value for name, value in os.environ.items() if value.strip()}
     named = {"LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"} & given.keys()
@@ -165,8 +177,7 @@ class Work:
         options, wanted = self.asked.options, self.wanted
         core, settings = self.provision.core(wanted.core)
         if options.write_env:  # early, for a backend that has to be started with it before it can be connected
-            region = self.provision.account.region
-            write_env(options.write_env, {**service_env(settings, region), **pipeline_env(wanted.pipeline)})
+            write_env(options.write_env, _written(wanted, settings, self.provision.account.region))
         setup = Setup(settings, cloud=Aws(settings), studio=self.studio, console=self.console, patience=options.wait)
         if options.images:
             setup.images(options.images, wanted.folders.images)

@@ -9,6 +9,8 @@ from backend.config import Settings
 from backend.errors import BackendError
 
 SECRETS = ("LABEL_STUDIO_API_KEY", "BASIC_AUTH_USER", "BASIC_AUTH_PASS")
+# `docker run --env-file` takes a value as it stands; Docker Compose fills in variables, and drops quotes and comments.
+_READ_OTHERWISE = re.compile(r"""[$\\'"`\r\n]|(?:^|\s)#|^\s|\s$""")
 _LINE = re.compile(r"\s*(?:export\s+)?(\w+)\s*=")
 
 
@@ -25,6 +27,16 @@ def service_env(settings: Settings, region: str) -> dict[str, str]:
         "BASIC_AUTH_USER": settings.basic_auth_user,
         "BASIC_AUTH_PASS": settings.basic_auth_pass,
     }
+
+
+def check_values(values: Mapping[str, str]) -> None:
+    """Raise BackendError for a value that not all programs would read from the file as it is."""
+    if wrong := [name for name, value in values.items() if _READ_OTHERWISE.search(value)]:
+        # The value is not shown: it may be a password.
+        raise BackendError(
+            f"--write-env: {', '.join(wrong)}: wanted a value that `docker run` and `docker compose` read alike, "
+            "without $, \\, quotes, line breaks and a # at the start of a word: choose another, or leave --write-env out"
+        )
 
 
 def check_writable(path: Path) -> None:
@@ -44,8 +56,9 @@ def write_env(path: Path, values: Mapping[str, str]) -> None:
     """Set these variables in the file, which is made if it is not there; its other lines stay.
 
     Raises:
-        BackendError: it cannot be written.
+        BackendError: it cannot be written, or a value would be read otherwise.
     """
+    check_values(values)
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         kept = [line for line in lines if not ((match := _LINE.match(line)) and match[1] in values)]

@@ -383,6 +383,20 @@ def test_a_budget_keeps_its_digits(given: str, kept: str, capsys: pytest.Capture
     assert not kept or stack()["MonthlyBudgetUsd"] == kept
 
 
+def test_a_password_that_the_settings_file_cannot_hold_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("BASIC_AUTH_USER", "ann")
+    monkeypatch.setenv("BASIC_AUTH_PASS", "pa$$word")
+
+    assert provision("--write-env", str(tmp_path / "backend.env")) == 1
+
+    told = capsys.readouterr().err
+    assert told.startswith("--write-env: BASIC_AUTH_PASS: wanted a value")
+    assert "pa$$word" not in told
+    assert client("cloudformation").describe_stacks()["Stacks"] == []
+
+
 def test_a_folder_of_images_without_one_is_refused_before_anything_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

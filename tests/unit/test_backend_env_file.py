@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.env_file import SECRETS, check_writable, service_env, write_env
+from backend.env_file import SECRETS, check_values, check_writable, service_env, write_env
 from backend.errors import BackendError
 from tests import fakes
 
@@ -41,6 +41,22 @@ def test_the_secret_ones_are_known_as_such(tmp_path: Path):
     values = service_env(fakes.settings(tmp_path, basic_auth_user="u", basic_auth_pass="p"), "eu-west-1")
     assert set(SECRETS) < set(values)
     assert values["AWS_REGION"] == "eu-west-1"
+
+
+@pytest.mark.parametrize("value", ["pa$$word", "a\\b", "'a'", 'a"b', "a`b", "a #b", "#a", "a\nb", " a", "a "])
+def test_a_value_that_programs_would_read_otherwise_is_refused_and_not_shown(tmp_path: Path, value: str):
+    file = tmp_path / "backend.env"
+    with pytest.raises(BackendError, match="--write-env: BASIC_AUTH_PASS: wanted a value that") as caught:
+        write_env(file, {"S3_BUCKET": "birds", "BASIC_AUTH_PASS": value})
+    assert repr(value) not in str(caught.value)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("value", ["", "a-B_9", "a#b", "Epochs=40,CropSize=300", "http://h:1/a?b&c", "a;b (c) !%~*"])
+def test_a_value_that_is_read_as_it_is_is_written_as_it_is(tmp_path: Path, value: str):
+    check_values({"ANY": value})
+    write_env(tmp_path / "backend.env", {"ANY": value})
+    assert (tmp_path / "backend.env").read_text() == f"ANY={value}\n"
 
 
 @pytest.mark.parametrize("name", ["no/backend.env", "."])

@@ -35,7 +35,7 @@ def check_values(values: Mapping[str, str]) -> None:
         # The value is not shown: it may be a password.
         raise BackendError(
             f"--write-env: {', '.join(wrong)}: wanted a value that `docker run` and `docker compose` read alike, "
-            "without $, \\, quotes, line breaks and a # at the start of a word: choose another, or leave --write-env out"
+            "without $, \\, quotes, line breaks and a # that begins a word: choose another, or leave --write-env out"
         )
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -10,6 +11,10 @@ from pipeline.algorithms import BUILT_IN
 from pipeline.checker import check_definition
 from pipeline.publish import PublishError, Target, parse_override, publish
 from pipeline.rendering import PATH, RenderError, committed_definition, rendered_definition
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,6 +73,7 @@ def _publish(options: argparse.Namespace) -> str:
     session = boto3.session.Session(region_name=options.region)
     if not session.region_name:
         raise PublishError("wanted a region: set AWS_DEFAULT_REGION or give --region")
+    s3, sagemaker = _clients(session)
     target = Target(
         bucket=options.bucket,
         prefix=options.prefix.strip("/"),
@@ -80,13 +86,20 @@ def _publish(options: argparse.Namespace) -> str:
         processing_image=options.processing_image,
         overrides=dict(parse_override(each) for each in options.set),
     )
-    done = publish(target, committed_definition(), s3=session.client("s3"), sagemaker=session.client("sagemaker"))
+    done = publish(target, committed_definition(), s3=s3, sagemaker=sagemaker)
     lines = [
         f"{'created' if done.created else 'updated'} {done.arn}",
         f"script: {done.code_uri}preprocess.py",
         *done.notes,
     ]
     return "\n".join(lines)
+
+
+def _clients(session: boto3.session.Session) -> "tuple[S3Client, SageMakerClient]":
+    try:
+        return session.client("s3"), session.client("sagemaker")
+    except ValueError as error:  # what botocore raises for an address or a region that can be none
+        raise PublishError(f"AWS: {error} (--region, AWS_ENDPOINT_URL_...)") from error
 
 
 if __name__ == "__main__":

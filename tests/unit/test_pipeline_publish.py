@@ -9,6 +9,7 @@ import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 
+from pipeline.__main__ import main
 from pipeline.checker import check_definition
 from pipeline.images import BUILT_IN_ACCOUNTS, built_in_image, processing_image
 from pipeline.publish import PublishError, Target, artifacts, fill_defaults, parse_override, publish
@@ -136,3 +137,11 @@ def test_the_same_pipeline_has_the_same_keys_and_another_one_another():
     assert first.script_key == other.script_key
     assert first.definition_key != other.definition_key
     assert first.definition_key == f"label-studio/pipeline/{hashlib.sha256(first.definition.encode()).hexdigest()}.json"
+
+
+def test_an_address_that_can_be_none_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "foo")
+    assert main(["publish", "--bucket", "birds", "--role-arn", ROLE, "--region", "eu-west-1"]) == 1
+    assert capsys.readouterr().err == "AWS: Invalid endpoint: foo (--region, AWS_ENDPOINT_URL_...)\n"

@@ -150,3 +150,25 @@ def test_a_version_is_not_taken_for_another_one_that_begins_alike(
     studio.store_predictions(project, [Prediction(task, [], 0.5, older) for task in annotated[4:]])
     assert (waiting(older), waiting(newer)) == (annotated[2:4], annotated[5:])
     assert waiting(f"{name} v123") == annotated[2:]
+
+
+def test_of_two_predictions_of_one_version_the_older_stays(
+    studio: LabelStudio,
+    api: httpx.Client,
+    project: int,
+    annotated: list[int],
+    request: pytest.FixtureRequest,
+):
+    version = f"{request.node.callspec.params['studio'].split()[0]} doubled"
+    chosen = annotated[2:5]
+    assert studio.lacking(project, version, chosen[:2]) == set(chosen[:2])
+    for score in (0.1, 0.2, 0.3):
+        studio.store_predictions(project, [Prediction(task, [], score, version) for task in chosen[:2]])
+
+    assert studio.lacking(project, version, [*chosen, annotated[0]]) == {chosen[2]}
+    assert studio.delete_doubles(project, version, chosen) == 4
+    assert studio.delete_doubles(project, version, chosen) == 0
+
+    for task in chosen[:2]:
+        found = api.get("/api/predictions/", params={"task": task}).json()
+        assert [each["score"] for each in found if each["model_version"] == version] == [0.1]

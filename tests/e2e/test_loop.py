@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,34 @@ def test_sixteen_annotations_make_the_seventeenth_image_open_with_polygons(
 
         answer = wait_for(predicted)
         assert answer["results"][0]["model_version"] == answer["model_version"] == "segmentation v1"
+        many_predict_at_once(api, labelling, backend, project)
+
+
+def many_predict_at_once(api: httpx.Client, labelling: Labelling, backend: Backend, project: int) -> None:
+    """Two commands and the backend predict new tasks: each gets one prediction, and what fails is told."""
+    keys = [task.key for task in labelling.tasks(project)]
+    new = [{"data": {"image": f"s3://birds/{key}"}} for key in [*keys, *keys, "loop/nothing.jpg"]]
+    api.post(f"/api/projects/{project}/import", json=new).raise_for_status()
+    *_, missing = [task.id for task in labelling.tasks(project)]
+    command = [sys.executable, "-m", "backend", "predict", "--project", str(project)]
+    # Without what the backend remembers: the command finds out by itself which model serves.
+    environment = {**backend.child.service.environment, "MODEL_DIR": f"{backend.stack.plan.folder.path / 'elsewhere'}"}
+
+    runs = [
+        subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+
+    for run in runs:
+        out, err = run.communicate(timeout=100)
+        assert (run.returncode, err) == (1, "")
+        assert out.count(f"task {missing}: ") == 1
+        assert out.splitlines()[-1].endswith(", 1 failed")
+    tasks = {task.id for task in labelling.tasks(project)} - {missing}
+    found = api.get("/api/predictions/", params={"project": project}).json()
+    counts = Counter(each["task"] for each in found)
+    assert set(counts.values()) == {1}
+    assert len(tasks - counts.keys()) == 16  # that are annotated
 
 
 def test_imported_annotations_train_although_no_event_tells_of_them(

@@ -109,7 +109,12 @@ class ProjectDoctor:
             if self.trigger
             else ok(name, "none in the bucket: the backend asks Label Studio itself")
         )
-        yield from self._storage("target storage", self.studio.targets(self.project.id), none)
+        there = self.studio.targets(self.project.id)
+        yield from self._storage("target storage", [each for each in there if self._is_read(each)], none)
+
+    def _is_read(self, target: Place) -> bool:
+        """Whether the Lambda function reads there; a backend does not care."""
+        return not self.trigger or target.prefix == self.settings.annotations_prefix
 
     def _storage(self, what: str, places: Sequence[Place], none: Finding) -> Iterator[Finding]:
         here = [each for each in places if each.bucket == self.settings.s3_bucket]

@@ -294,6 +294,18 @@ def test_the_lambda_function_needs_the_target_storage(tmp_path: Path):
     assert found == ["3: target storage"]
 
 
+def test_a_target_storage_that_the_lambda_function_does_not_read_is_none(tmp_path: Path):
+    elsewhere = Place("birds", "notes", "completed")
+    studio = Studio(hook=replace(HOOK, url=TRIGGER), connection=None, target=elsewhere)
+    (found,) = [each for each in in_studio(tmp_path, studio, trigger=TRIGGER) if each.state is State.WRONG]
+    assert (found.name, found.text.partition(",")[0]) == ("3: target storage", "none in annotations/ of the bucket")
+
+
+def test_a_backend_does_not_mind_where_annotations_are_copied_to(tmp_path: Path):
+    found = in_studio(tmp_path, Studio(target=Place("birds", "notes", "completed")))
+    assert {each.state for each in found} == {State.OK}
+
+
 def test_a_lambda_function_that_lets_anybody_in_is_wrong(tmp_path: Path):
     studio = Studio(hook=replace(HOOK, url=TRIGGER), connection=None, unasked=Answer(200, 0.1))
     found = [each.name for each in in_studio(tmp_path, studio, trigger=TRIGGER) if each.state is State.WRONG]

@@ -98,7 +98,10 @@ def _api_message(error: ApiError) -> str:
         )
     if error.status_code is not None and error.status_code < 400:
         return "what answers at LABEL_STUDIO_URL does not speak Label Studio's API"
-    return f"Label Studio answered {error.status_code}: {detail}"
+    told = f"Label Studio answered {error.status_code}: {detail}"
+    if "No Project matches" in detail:
+        return f"{told} The number is the one in the project's address; is it one that the token's owner sees?"
+    return told
 
 
 def api_detail(error: ApiError) -> str:

@@ -189,8 +189,9 @@ class Poller(threading.Thread):
 
     def _deploy_regularly(self) -> None:
         while not self._stopped.is_set():
+            due = time.monotonic() + self._interval
             safely("a look at what is to be deployed", self._look_after_endpoints)
-            self._stopped.wait(self._interval)
+            self._stopped.wait(max(0.0, due - time.monotonic()))  # a long one is followed at once
 
     def _look_after_endpoints(self) -> None:
         leads = self._leadership.held()

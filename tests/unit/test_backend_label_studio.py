@@ -229,7 +229,11 @@ def test_a_task_whose_versions_were_cut_off_is_not_predicted_twice(server: Serve
     ("answer", "problem"),
     [
         pytest.param((401, b'{"detail": "Invalid token."}', {}), "refuses the token", id="wrong token"),
-        pytest.param((404, b'{"detail": "No Project matches"}', {}), "404: No Project matches", id="no such project"),
+        pytest.param(
+            (404, b'{"detail": "No Project matches"}', {}),
+            "404: No Project matches.* The number is the one in",
+            id="no such project",
+        ),
         pytest.param(
             (200, b"<html>", {"Content-Type": "text/html"}), "does not speak Label Studio's API", id="no JSON"
         ),

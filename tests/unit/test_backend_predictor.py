@@ -297,3 +297,33 @@ def test_a_task_whose_data_is_no_object_is_an_image_error(tmp_path: Path, cloud:
     (outcome,) = predictor.predict([{"id": 1, "data": data}], config=CONFIG, state=LIVE, deadline=time.monotonic() + 5)
 
     assert "wanted an image address in the task's 'image'" in str(outcome.error)
+
+
+def test_what_nobody_waits_for_is_begun_when_nobody_waits_for_anything_else(tmp_path: Path, cloud: FakeCloud):
+    asked, answers = threading.Event(), threading.Event()
+
+    def slow(jpeg: bytes, accept: str) -> bytes:
+        asked.set()
+        answers.wait(60)
+        return half_head(jpeg, accept)
+
+    cloud.answer = slow
+    images = FakeImages({"/a.jpg": photo(), "/b.jpg": photo()}, side=600)
+    predictor = Predictor(fakes.settings(tmp_path), inference=cloud, images=images)
+    opened, other = tasks("/a.jpg", "/b.jpg")
+
+    def predict() -> None:
+        predictor.predict([opened], config=CONFIG, state=LIVE, deadline=time.monotonic() + 60)
+
+    def later(seconds: float) -> Outcome:
+        return predictor.predict_later(other, config=CONFIG, state=LIVE, deadline=time.monotonic() + seconds)
+
+    person = threading.Thread(target=predict)
+    person.start()
+    assert asked.wait(60)
+    refused = later(0.0)
+    answers.set()
+    person.join()
+
+    assert (refused.item, refused.retry) == ({}, True)
+    assert later(60).item

@@ -101,6 +101,7 @@ def pipeline_choice(options: argparse.Namespace, before: PipelineChoice | None =
         algorithm=env("ALGORITHM"),
         image=env("ALGORITHM_IMAGE"),
         spot=_switch("SPOT_TRAINING"),
+        processing_image=env("PROCESSING_IMAGE") or None,
         overrides=_overrides("PIPELINE_PARAMETERS", [each for each in variables if each.strip()]),
     )
     return by_variable.but(
@@ -132,6 +133,7 @@ def pipeline_env(choice: PipelineChoice) -> dict[str, str]:
         "ALGORITHM": choice.algorithm,
         "ALGORITHM_IMAGE": choice.image,
         "SPOT_TRAINING": str(choice.spot).lower(),
+        "PROCESSING_IMAGE": choice.processing_image,
         "PIPELINE_PARAMETERS": ",".join(f"{name}={value}" for name, value in choice.overrides.items()),
     }
 

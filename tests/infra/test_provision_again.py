@@ -42,7 +42,8 @@ VARIABLES = {
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A shell in which nothing but the deployment is named."""
-    for name in ("S3_BUCKET", "PIPELINE_PARAMETERS", "ALGORITHM", "ALGORITHM_IMAGE", "SPOT_TRAINING", *VARIABLES):
+    pipeline = ("PIPELINE_PARAMETERS", "ALGORITHM", "ALGORITHM_IMAGE", "SPOT_TRAINING", "PROCESSING_IMAGE")
+    for name in ("S3_BUCKET", *pipeline, *VARIABLES):
         monkeypatch.delenv(name, raising=False)
     for name, value in ENV.items():
         monkeypatch.setenv(name, value)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.cli import main
+from backend.cli_pipeline import PipelineChoice, pipeline_choice, pipeline_env
 from tests.infra.desk import Desk, client, options
 
 if TYPE_CHECKING:
@@ -68,6 +69,23 @@ def test_what_was_chosen_for_the_pipeline_is_chosen_again_by_who_reads_the_file(
     assert before[0]["Epochs"] == "40"
     assert before[1]["EnableManagedSpotTraining"] is True
     assert (defaults(), train()) == before
+
+
+def test_the_variables_that_are_written_tell_all_of_a_choice(monkeypatch: pytest.MonkeyPatch):
+    chosen = PipelineChoice(
+        algorithm="segmenter", image="ours:1", spot=True, processing_image="other:1", overrides={"Epochs": "40"}
+    )
+    for name, value in pipeline_env(chosen).items():
+        monkeypatch.setenv(name, value)
+
+    assert pipeline_choice(options()) == chosen
+    assert pipeline_choice(options("--processing-image", "")).processing_image == ""
+
+
+def test_a_processing_image_that_a_variable_leaves_empty_stays_as_it_was_chosen(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PROCESSING_IMAGE", "")
+    before = PipelineChoice(processing_image="other:1")
+    assert pipeline_choice(options(), before) == before
 
 
 def test_an_option_is_preferred_to_its_variable(monkeypatch: pytest.MonkeyPatch):

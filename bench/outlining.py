@@ -11,6 +11,7 @@ import numpy as np
 import supervision
 
 from backend.masks import mask_to_polygons
+from backend.simplification import DEFAULT_FIDELITY, Fidelity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,10 +41,10 @@ class Method:
     outline: Callable[[Mask], list[Outline]]
 
 
-def ours(mask: Mask) -> list[Outline]:
+def ours(mask: Mask, *, fidelity: Fidelity = DEFAULT_FIDELITY) -> list[Outline]:
     """The backend's polygons."""
     height, width = mask.shape
-    found = mask_to_polygons(mask).polygons
+    found = mask_to_polygons(mask, fidelity).polygons
     return [Outline(each.class_id, np.array(each.points) * (width, height)) for each in found]
 
 
@@ -81,7 +82,15 @@ PEERS = (
     Method("opencv", f"{OPENCV_PX} px", partial(opencv, tolerance=OPENCV_PX)),
     Method("supervision", f"{SUPERVISION_SHARE:.0%} fewer", partial(by_supervision, share=SUPERVISION_SHARE)),
 )
+FIDELITIES = (
+    *(Fidelity(maximum_points=points) for points in (6, 8, 10, 12, 16, 24)),
+    *(Fidelity(minimum_iou=iou) for iou in (0.95, 0.98, 0.985, 0.99, 0.995)),
+)
 CURVE = (
+    *(
+        Method("ours", f"IoU {each.minimum_iou}, {each.maximum_points} points", partial(ours, fidelity=each))
+        for each in FIDELITIES
+    ),
     *(Method("opencv", f"{px} px", partial(opencv, tolerance=px)) for px in (0.75, 1.0, 1.5, 2.0, 3.0, 4.0)),
     *(
         Method("opencv, half a pixel further", f"{px} px", partial(opencv, tolerance=px, to_centres=True))

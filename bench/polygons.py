@@ -12,6 +12,7 @@ import shapely
 
 from backend.masks import MINIMUM_AREA
 from bench.accuracy import Fit, fits
+from bench.leads import least_leads
 from bench.outlining import CURVE, OURS, PEERS
 from bench.terminal import counted
 
@@ -38,19 +39,21 @@ def measure(masks: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
     """The part `polygons` of the results."""
     cv2.setNumThreads(1)
     measured = {method.name: _method(method, masks, runs=RUNS) for method in (OURS, *PEERS)}
+    curve = _curve(masks)
     return {
         **measured.pop(OURS.name),
         "regions": sum(len(fits(mask, [], minimum_area=MINIMUM_AREA * mask.size)) for mask in masks),
         "masks": len(masks),
         "megapixels_per_mask": round(float(np.mean([mask.size for mask in masks])) / 1e6, 3),
         "peers": measured,
-        "curve": _curve(masks),
+        "least_lead": least_leads(curve, OURS.name),
+        "curve": curve,
     }
 
 
 def _curve(masks: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
     rows = []
-    for method in counted((OURS, *CURVE), "polygons at several settings"):
+    for method in counted(CURVE, "polygons at several settings"):
         row = _summary([_measured(method, mask, runs=0) for mask in masks])
         rows.append({"name": method.name, "setting": method.setting, **row})
     return rows

@@ -5,8 +5,11 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bench.leads import least_lead, least_leads
+from bench.scoring import mean_iou, rank_correlation
 from bench.table import BEGIN, END, render, with_table
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +60,30 @@ def test_350_tasks_were_answered_before_the_deadline_whatever_the_endpoint_took(
 
 def test_nothing_of_the_machine_but_its_kind_is_told():
     assert RESULTS["machine"].keys() == {"cpu", "cores", "system", "python", "versions"}
+
+
+def test_the_leads_are_those_of_the_curve():
+    polygons = RESULTS["polygons"]
+    assert polygons["least_lead"] == least_leads(polygons["curve"], "ours")
+
+
+def test_the_lead_is_taken_at_equal_counts_of_points_where_it_is_least():
+    ours = [{"name": "ours", "points_mean": points, "iou": iou} for points, iou in ((10, 0.9), (20, 1.0))]
+    peer = [{"name": "peer", "points_mean": points, "iou": iou} for points, iou in ((5, 0.1), (15, 0.9), (30, 0.94))]
+    assert least_lead([*ours, *peer], "ours", "peer") == pytest.approx(0.05)
+
+
+def test_equal_values_share_their_rank():
+    scores = np.array([0.1, 0.2, 0.2, 0.9])
+    assert rank_correlation(scores, scores**3) == pytest.approx(1)
+    assert rank_correlation(scores, -scores) == pytest.approx(-1)
+    assert rank_correlation(scores, np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(0.9487, abs=1e-4)
+
+
+def test_the_true_iou_is_the_mean_over_the_classes_that_are_there():
+    truth = np.array([[0, 0, 1, 1]], np.uint8)
+    predicted = np.array([[0, 1, 1, 2]], np.uint8)
+    assert mean_iou(truth, predicted) == pytest.approx((1 / 2 + 1 / 3) / 2)
 
 
 def test_each_peer_has_its_reason():

@@ -13,6 +13,7 @@ import pytest
 
 from backend.aws import Aws
 from backend.errors import OutOfTimeError
+from backend.image_cache import PreparedImage
 from backend.predictor import Outcome, Predictor
 from tests import fakes
 from tests.fakes import FakeImages, photo
@@ -48,6 +49,7 @@ class Endpoint(ThreadingHTTPServer):
 class Invocation(BaseHTTPRequestHandler):
     server: Endpoint
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # in one piece: the kernel holds back a second small one for a while
 
     def do_POST(self) -> None:
         jpeg = self.rfile.read(int(self.headers["Content-Length"]))
@@ -64,7 +66,7 @@ class Invocation(BaseHTTPRequestHandler):
                 self.server.now -= 1
         self.send_response(status)
         if error:
-            body = json.dumps({"Message": f"{error}!"}).encode()
+            body = json.dumps({"Message": f"{error}!", "OriginalStatusCode": 503}).encode()
             self.send_header("x-amzn-ErrorType", error)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -92,10 +94,23 @@ def endpoint() -> Iterator[Endpoint]:
     made.server_close()
 
 
+class SomeHang(FakeImages):
+    """Images of which some lie on a server that hangs."""
+
+    release: threading.Event
+
+    def prepared(self, reference: str, *, project: int, task: int | None = None) -> PreparedImage:
+        if reference.startswith("/hangs"):
+            self.release.wait(LATE)
+        return super().prepared(reference, project=project, task=task)
+
+
+Predict = Callable[..., list[Outcome]]
+
+
 @pytest.fixture
-def predict(
-    tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., list[Outcome]]]:
+def predicting(tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Predict]]:
+    """Makes predictors whose requests have so much time, as they are set up."""
     for name, value in {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{endpoint.server_port}",
         "AWS_REGION": "us-east-1",
@@ -104,25 +119,36 @@ def predict(
         "NO_PROXY": "127.0.0.1",
     }.items():
         monkeypatch.setenv(name, value)
-    settings = fakes.settings(tmp_path, predict_timeout_seconds=LATE)
-    cloud = Aws(settings)
-    images = FakeImages({f"/{number}.jpg": photo() for number in range(BULK)} | {"/other.jpg": photo(*OTHER)})
-    predictor = Predictor(settings, inference=cloud, images=images)
+    clouds: list[Aws] = []
 
-    def run(*references: object, seconds: float = LATE) -> list[Outcome]:
-        return predictor.predict(tasks(*references), config=CONFIG, state=LIVE, deadline=time.monotonic() + seconds)
+    def make(timeout: float) -> Predict:
+        settings = fakes.settings(tmp_path, predict_timeout_seconds=timeout)
+        clouds.append(Aws(settings))
+        images = SomeHang({f"/{number}.jpg": photo(16, 12) for number in range(BULK)} | {"/other.jpg": photo(*OTHER)})
+        images.release = endpoint.release
+        predictor = Predictor(settings, inference=clouds[-1], images=images)
 
-    yield run
+        def predict(*references: object, seconds: float = LATE) -> list[Outcome]:
+            deadline = time.monotonic() + seconds
+            return predictor.predict(tasks(*references), config=CONFIG, state=LIVE, deadline=deadline)
+
+        return predict
+
+    yield make
     endpoint.release.set()
-    cloud._runtime.close()
+    for cloud in clouds:
+        cloud._runtime.close()
+
+
+@pytest.fixture
+def predict(predicting: Callable[..., Predict]) -> Predict:
+    return predicting(LATE)
 
 
 EVERY = [f"/{number}.jpg" for number in range(BULK)]
 
 
-def test_all_are_predicted_and_no_more_at_once_than_the_setting_says(
-    predict: Callable[..., list[Outcome]], endpoint: Endpoint
-):
+def test_all_are_predicted_and_no_more_at_once_than_the_setting_says(predict: Predict, endpoint: Endpoint):
     outcomes = predict(*EVERY)
 
     assert all(each.item for each in outcomes)
@@ -130,9 +156,7 @@ def test_all_are_predicted_and_no_more_at_once_than_the_setting_says(
     assert endpoint.most <= 4
 
 
-def test_an_endpoint_that_hangs_is_not_waited_for_longer_than_the_deadline(
-    predict: Callable[..., list[Outcome]], endpoint: Endpoint
-):
+def test_an_endpoint_that_hangs_is_not_waited_for_longer_than_the_deadline(predict: Predict, endpoint: Endpoint):
     endpoint.answer = lambda _jpeg, _now: endpoint.hang()
 
     outcomes = predict(*EVERY, seconds=0.5)
@@ -141,9 +165,20 @@ def test_an_endpoint_that_hangs_is_not_waited_for_longer_than_the_deadline(
     assert [(each.item, each.retry) for each in outcomes] == [({}, True)] * BULK
 
 
-def test_a_request_is_not_kept_waiting_by_another_whose_calls_hang(
-    predict: Callable[..., list[Outcome]], endpoint: Endpoint
-):
+def test_a_call_that_hangs_is_given_up_soon_after_its_request(predicting: Callable[..., Predict], endpoint: Endpoint):
+    """So threads do not gather, however often somebody asks."""
+    endpoint.answer = lambda _jpeg, _now: endpoint.hang()
+    before = set(threading.enumerate())
+    predicting(1)(*EVERY, seconds=0.1)
+
+    for thread in set(threading.enumerate()) - before:
+        if thread.name == "predict":
+            thread.join(LATE)
+            assert not thread.is_alive()
+    assert not endpoint.release.is_set()
+
+
+def test_a_request_is_not_kept_waiting_by_another_whose_calls_hang(predict: Predict, endpoint: Endpoint):
     endpoint.answer = lambda jpeg, _now: endpoint.seen(jpeg) if size_of(jpeg) == OTHER else endpoint.hang()
     bulk = threading.Thread(target=lambda: predict(*EVERY, seconds=LATE / 2))
     bulk.start()
@@ -159,7 +194,7 @@ def test_a_request_is_not_kept_waiting_by_another_whose_calls_hang(
     bulk.join(LATE)
 
 
-def test_an_endpoint_that_is_broken_gives_empty_items(predict: Callable[..., list[Outcome]], endpoint: Endpoint):
+def test_an_endpoint_that_is_broken_gives_empty_items(predict: Predict, endpoint: Endpoint):
     endpoint.answer = lambda _jpeg, _now: (500, "InternalFailure", b"")
 
     outcomes = predict(*EVERY)
@@ -170,10 +205,16 @@ def test_an_endpoint_that_is_broken_gives_empty_items(predict: Callable[..., lis
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(400, "ThrottlingException"), (429, "ModelNotReadyException"), (503, "ServiceUnavailable"), (429, "")],
+    [
+        pytest.param(400, "ThrottlingException", id="throttled"),
+        pytest.param(429, "ModelNotReadyException", id="a model that is not loaded"),
+        pytest.param(503, "ServiceUnavailable", id="no capacity"),
+        pytest.param(424, "ModelError", id="its container takes no more"),
+        pytest.param(429, "", id="a bare status"),
+    ],
 )
 def test_an_endpoint_that_takes_fewer_gets_fewer_and_all_are_predicted(
-    predict: Callable[..., list[Outcome]], endpoint: Endpoint, status: int, error: str
+    predict: Predict, endpoint: Endpoint, status: int, error: str
 ):
     refused = []
 
@@ -186,13 +227,13 @@ def test_an_endpoint_that_takes_fewer_gets_fewer_and_all_are_predicted(
 
     endpoint.answer = answer
 
-    outcomes = predict(*EVERY[:100])
+    outcomes = predict(*EVERY[:60])
 
     assert refused
     assert all(each.item for each in outcomes)
 
 
-def test_an_endpoint_that_wakes_up_is_asked_until_it_answers(predict: Callable[..., list[Outcome]], endpoint: Endpoint):
+def test_an_endpoint_that_wakes_up_is_asked_until_it_answers(predict: Predict, endpoint: Endpoint):
     endpoint.answer = lambda jpeg, _now: (
         (429, "ModelNotReadyException", b"") if endpoint.asked < 4 else endpoint.seen(jpeg)
     )
@@ -203,9 +244,7 @@ def test_an_endpoint_that_wakes_up_is_asked_until_it_answers(predict: Callable[.
     assert endpoint.asked == 4
 
 
-def test_an_endpoint_that_takes_none_is_not_asked_beyond_the_deadline(
-    predict: Callable[..., list[Outcome]], endpoint: Endpoint
-):
+def test_an_endpoint_that_takes_none_is_not_asked_beyond_the_deadline(predict: Predict, endpoint: Endpoint):
     endpoint.answer = lambda _jpeg, _now: (429, "ThrottlingException", b"")
 
     outcomes = predict(*EVERY, seconds=1)
@@ -214,7 +253,7 @@ def test_an_endpoint_that_takes_none_is_not_asked_beyond_the_deadline(
     assert endpoint.asked < BULK
 
 
-def test_one_bad_task_harms_no_other(predict: Callable[..., list[Outcome]], endpoint: Endpoint):
+def test_one_bad_task_harms_no_other(predict: Predict, endpoint: Endpoint):
     bad: list[Any] = ["/missing.jpg", None, 5, "", "gopher://x", {"a": 1}]
 
     outcomes = predict(*bad, *EVERY, *bad)
@@ -222,7 +261,15 @@ def test_one_bad_task_harms_no_other(predict: Callable[..., list[Outcome]], endp
     assert [bool(each.item) for each in outcomes] == [False] * 6 + [True] * BULK + [False] * 6
 
 
-def test_an_image_at_which_the_endpoint_hangs_harms_no_other(predict: Callable[..., list[Outcome]], endpoint: Endpoint):
+def test_images_on_a_server_that_hangs_harm_no_other(predict: Predict, endpoint: Endpoint):
+    hanging = [f"/hangs/{number}.jpg" for number in range(8)]
+
+    outcomes = predict(*hanging, *EVERY[:50], seconds=3)
+
+    assert [bool(each.item) for each in outcomes] == [False] * 8 + [True] * 50
+
+
+def test_an_image_at_which_the_endpoint_hangs_harms_no_other(predict: Predict, endpoint: Endpoint):
     answered = []
 
     def answer(jpeg: bytes, _now: int) -> Answer:
@@ -240,7 +287,7 @@ def test_an_image_at_which_the_endpoint_hangs_harms_no_other(predict: Callable[.
     assert [bool(each.item) for each in others] == [True] * 50
 
 
-def test_requests_for_one_image_make_one_call(predict: Callable[..., list[Outcome]], endpoint: Endpoint):
+def test_requests_for_one_image_make_one_call(predict: Predict, endpoint: Endpoint):
     def answer(jpeg: bytes, _now: int) -> Answer:
         endpoint.release.wait(LATE)
         return endpoint.seen(jpeg)

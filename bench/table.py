@@ -109,9 +109,10 @@ def _preprocess(results: Results) -> Iterator[tuple[str, str, str]]:
 
 
 def _scores(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    images = f"{found['images']} test images (of all {found['images_of_all']} new ones)"
+    thirds = f"{found['mean_iou_of_lowest_third']:.2f}", f"{found['mean_iou_of_highest_third']:.2f}"
     yield (
-        f"scores: rank correlation with the true IoU of {found['images']} images",
-        f"{found['rank_correlation']:.2f}",
-        f"mean IoU of the third with the lowest scores {found['mean_iou_of_lowest_third']:.2f}, "
-        f"with the highest {found['mean_iou_of_highest_third']:.2f}",
+        f"scores: rank correlation with the true IoU, {images}",
+        f"{found['rank_correlation']:.2f} ({found['rank_correlation_of_all']:.2f})",
+        f"mean IoU of the third with the lowest scores {thirds[0]}, with the highest {thirds[1]}",
     )

@@ -29,7 +29,7 @@ import sys
 import zlib
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +109,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a task: the pixels of each class id that it has, or the reason why it was skipped.
+    """What became of a task: the class ids that it has and the pixels of each, or the reason why it was skipped.
 
     `split` is where its files lie, `moved` whether that is another split than the snapshot's.
     """
@@ -119,7 +119,7 @@ class Outcome:
     reason: str = ""
     moved: bool = False
     dropped_polygons: int = 0
-    class_pixels: Mapping[int, int] = field(default_factory=dict)
+    class_pixels: tuple[tuple[int, int], ...] = ()
 
 
 # Polygon -> mask
@@ -327,7 +327,7 @@ def process_task(task: Task, folders: Folders, *, max_side: int) -> Outcome:
         task=str(task.task),
         split=task.split,
         dropped_polygons=sum(_outline(points) is None for _, points in task.polygons),
-        class_pixels={each: count for each, count in enumerate(np.bincount(mask.ravel()).tolist()) if count},
+        class_pixels=tuple((each, count) for each, count in enumerate(np.bincount(mask.ravel()).tolist()) if count),
     )
 
 
@@ -366,9 +366,9 @@ def preprocess(folders: Folders, *, max_side: int) -> dict[str, Any]:
     def outcome(numbered: tuple[int, str]) -> Outcome:
         return _outcome(*numbered, folders, num_classes=num_classes, max_side=max_side)
 
-    outcomes = list(_in_turn(outcome, enumerate(_lines(folders.dataset), start=1)))
+    outcomes, pixels = _tallied(_in_turn(outcome, enumerate(_lines(folders.dataset), start=1)))
     moved = fill_empty_split(outcomes, folders.output)
-    report = make_report(dataset, moved)
+    report = make_report(dataset, moved, pixels)
     (folders.output / "report/dataset.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
     _check_splits(report)
     return report
@@ -412,13 +412,19 @@ def _unreadable(error: Exception) -> PreprocessError:
     return PreprocessError(f"The dataset snapshot cannot be read: {error}")
 
 
-def make_report(dataset: dict[str, Any], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _tallied(outcomes: Iterable[Outcome]) -> tuple[list[Outcome], Mapping[int, int]]:
+    """The outcomes without their pixels, which are summed up: of thousands of tasks little is to be kept."""
+    kept, pixels = [], Counter[int]()
+    for outcome in outcomes:
+        pixels.update(dict(outcome.class_pixels))
+        kept.append(replace(outcome, class_pixels=()))
+    return kept, pixels
+
+
+def make_report(dataset: dict[str, Any], outcomes: Sequence[Outcome], pixels: Mapping[int, int]) -> dict[str, Any]:
     """What the training step and a person want to know. `dataset` is the snapshot's dataset.json."""
     labels = [str(label) for label in dataset["labels"]]
     samples = Counter(outcome.split for outcome in outcomes if not outcome.reason)
-    pixels: Counter[int] = Counter()
-    for outcome in outcomes:
-        pixels.update(outcome.class_pixels)
     return {
         "num_classes": len(labels) + 1,
         "num_training_samples": samples["train"],

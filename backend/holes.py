@@ -21,10 +21,10 @@ def opened(shell: Points, holes: Sequence[Points]) -> Iterator[Points]:
     if not holes:
         yield shell
         return
-    gaps = [shapely.Polygon(hole) for hole in holes]
-    region: BaseGeometry = shapely.Polygon(shell).difference(shapely.union_all(gaps))
-    for gap in gaps:
-        region = region.difference(_slit(gap, region))
+    region: BaseGeometry = shapely.Polygon(shell)
+    for hole in holes:
+        gap = shapely.Polygon(hole)
+        region = region.difference(gap).difference(_slit(gap, region))
     yield from _rings(region)
 
 

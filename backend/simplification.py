@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from backend.outlines import Points, Ring
 
 Indices = NDArray[np.int64]
+Complex = NDArray[np.complex128]
 # How far, in pixels, Douglas-Peucker may leave a ring: tried from left to right until the outline is close enough. The
 # first keeps neighbours within about a pixel of each other; at the last nothing is lost.
-_TOLERANCES = (1.2, 0.85, 0.6, 0.4, 0.2, 0.0)
+_TOLERANCES = (1.2, 0.8, 0.5, 0.25, 0.0)
 _COARSER = 1.5  # from step to step, where an outline has more points than it may
 _COARSEST = 1e4
 _REACH = 1.5  # how far, in pixels, a vertex may lie from the turn that it stands for
@@ -45,22 +46,35 @@ def simplify(rings: Sequence[Ring], fidelity: Fidelity = DEFAULT_FIDELITY) -> li
     """The vertices (n, 2) of a simple polygon for each ring, in its direction; the first is not repeated at the end."""
     found: list[Points | None] = [None] * len(rings)
     waiting = list(range(len(rings)))
-    for tolerance in _TOLERANCES:
+    for tolerances in (_TOLERANCES[:1], _TOLERANCES[1:]):  # most need no more than the first
         if not waiting:
             break
-        tried = _try([rings[each] for each in waiting], tolerance)
-        ended = []
-        for each, outline in zip(waiting, tried, strict=True):
-            fits = outline.valid and len(outline.vertices) <= fidelity.maximum_points
-            if fits:
-                found[each] = outline.vertices
-            # Finer ones have more points still.
-            if (fits and outline.iou >= fidelity.minimum_iou) or (outline.valid and not fits):
-                ended.append(each)
-        waiting = sorted(set(waiting).difference(ended))
+        tried = _try([rings[each] for each in waiting for _ in tolerances], np.tile(tolerances, len(waiting)))
+        ended = set()
+        for place, each in enumerate(waiting):
+            outlines = tried[place * len(tolerances) : (place + 1) * len(tolerances)]
+            found[each], enough = _best(found[each], outlines, fidelity)
+            ended |= {each} if enough else set()
+        waiting = [each for each in waiting if each not in ended]
     return [
         _with_corners(ring, _given(ring, each, fidelity), fidelity) for ring, each in zip(rings, found, strict=True)
     ]
+
+
+def _best(found: Points | None, outlines: Sequence["_Outline"], fidelity: Fidelity) -> tuple[Points | None, bool]:
+    """The first of *outlines*, from coarse to fine, that is close enough, else the last that may be, else *found*.
+
+    Also returns whether there is no need to look further.
+    """
+    for outline in outlines:
+        if not outline.valid:
+            continue
+        if len(outline.vertices) > fidelity.maximum_points:
+            return found, True  # finer ones have more points still
+        found = outline.vertices
+        if outline.iou >= fidelity.minimum_iou:
+            return found, True
+    return found, False
 
 
 def _with_corners(ring: Ring, vertices: Points, fidelity: Fidelity) -> Points:
@@ -77,7 +91,7 @@ def _given(ring: Ring, vertices: Points | None, fidelity: Fidelity) -> Points:
         return vertices
     tolerance = _TOLERANCES[0]
     while (tolerance := tolerance * _COARSER) < _COARSEST:
-        (outline,) = _try([ring], tolerance)
+        (outline,) = _try([ring], np.array([tolerance]))
         if outline.valid and len(outline.vertices) <= fidelity.maximum_points:
             return outline.vertices
     (left, top), (right, bottom) = ring.points.min(axis=0), ring.points.max(axis=0)
@@ -94,10 +108,11 @@ class _Outline:
     valid: bool
 
 
-def _try(rings: Sequence[Ring], tolerance: float) -> list[_Outline]:
+def _try(rings: Sequence[Ring], tolerances: NDArray[np.float64]) -> list[_Outline]:
+    """Each ring simplified with its own tolerance, in pixels."""
     points = np.concatenate([ring.points for ring in rings])
     ring_of = np.repeat(np.arange(len(rings)), [len(ring.points) for ring in rings])
-    sides = _sides(points, ring_of, tolerance)
+    sides = _sides(points, ring_of, tolerances)
     vertices = _within(_vertices(points, sides), points, sides)
     least = _least_iou(points, vertices, sides)
     counts = np.diff(np.append(sides.firsts, len(vertices)))
@@ -132,10 +147,10 @@ class _Sides:
     after: Indices
 
 
-def _sides(points: Points, ring_of: Indices, tolerance: float) -> _Sides:
+def _sides(points: Points, ring_of: Indices, tolerances: NDArray[np.float64]) -> _Sides:
     """By Douglas-Peucker: what lies between two points that it keeps. Their numbers travel as a third coordinate."""
     lines = shapely.linestrings(np.column_stack((points, np.arange(len(points)))), indices=ring_of)
-    thin = shapely.simplify(lines, tolerance, preserve_topology=False)
+    thin = shapely.simplify(lines, tolerances, preserve_topology=False)
     kept, ring = shapely.get_coordinates(thin, include_z=True, return_index=True)
     number = kept[:, 2].astype(np.int64)
     joined = np.flatnonzero(ring[1:] == ring[:-1])
@@ -151,18 +166,13 @@ def _vertices(points: Points, sides: _Sides) -> Points:
     """Where each side's line meets the one before; the middle of both where they are as good as parallel."""
     normal, distance = _lines(points, sides)
     other, its_distance = normal[sides.before], distance[sides.before]
-    turn = points[sides.begin]
-    sine = other[:, 0] * normal[:, 1] - other[:, 1] * normal[:, 0]
+    turn = _complex(points)[sides.begin]
+    sine = _cross(other, normal)
     meets = np.abs(sine) > _PARALLEL
-    divisor = np.where(meets, sine, 1.0)
-    x = (its_distance * normal[:, 1] - other[:, 1] * distance) / divisor
-    y = (other[:, 0] * distance - its_distance * normal[:, 0]) / divisor
-    crossing = np.column_stack((x, y))
-    meets &= np.abs(crossing - turn).max(axis=1) <= _REACH
-    off = (normal * turn).sum(axis=1) - distance
-    its_off = (other * turn).sum(axis=1) - its_distance
-    between = turn - (off[:, None] * normal + its_off[:, None] * other) / 2
-    return np.where(meets[:, None], crossing, between)
+    crossing = 1j * (normal * its_distance - other * distance) / np.where(meets, -sine, 1.0)
+    meets &= np.abs(crossing - turn) <= _REACH
+    between = turn - ((_dot(normal, turn) - distance) * normal + (_dot(other, turn) - its_distance) * other) / 2
+    return np.where(meets, crossing, between).view(np.float64).reshape(-1, 2)
 
 
 def _within(vertices: Points, points: Points, sides: _Sides) -> Points:
@@ -173,7 +183,7 @@ def _within(vertices: Points, points: Points, sides: _Sides) -> Points:
     return np.clip(vertices, lowest, highest)
 
 
-def _lines(points: Points, sides: _Sides) -> tuple[Points, NDArray[np.float64]]:
+def _lines(points: Points, sides: _Sides) -> tuple[Complex, NDArray[np.float64]]:
     """The line of each side by total least squares: unit normal n and distance d, so that n . p = d.
 
     A side's first and last point are left out where it has enough others: a turn cuts its corner.
@@ -188,8 +198,8 @@ def _lines(points: Points, sides: _Sides) -> tuple[Points, NDArray[np.float64]]:
     variance_y = mean[:, 4] - mean[:, 1] ** 2
     covariance = mean[:, 3] - mean[:, 0] * mean[:, 1]
     angle = np.arctan2(2 * covariance, variance_x - variance_y) / 2
-    normal = np.column_stack((-np.sin(angle), np.cos(angle)))
-    return normal, (normal * mean[:, :2]).sum(axis=1)
+    normal = 1j * np.exp(1j * angle)
+    return normal, _dot(normal, mean[:, 0] + 1j * mean[:, 1])
 
 
 def _least_iou(points: Points, vertices: Points, sides: _Sides) -> NDArray[np.float64]:
@@ -199,26 +209,38 @@ def _least_iou(points: Points, vertices: Points, sides: _Sides) -> NDArray[np.fl
     of the two and not in the other: their area S is at most the area swept. With the areas A and B of both,
     intersection over union is (A + B - S) / (A + B + S).
     """
+    ring, corner = _complex(points), _complex(vertices)
     lengths = sides.end - sides.begin
-    side = np.repeat(np.arange(len(lengths)), lengths)  # of each point but the last of each ring
-    here = np.arange(len(side)) + np.repeat(sides.begin - (np.cumsum(lengths) - lengths), lengths)
-    start, along = vertices[side], (vertices[sides.after] - vertices)[side]
-    reach = ((points[here] - start) * along).sum(axis=1) / np.maximum((along * along).sum(axis=1), 1e-12)
-    reach[np.cumsum(lengths) - lengths] = 0.0
-    target = np.empty_like(points)
-    target[here] = start + np.clip(reach, 0, 1)[:, None] * along
-    closing = sides.end[np.append(sides.firsts[1:] - 1, len(lengths) - 1)]
-    target[closing] = vertices[sides.firsts]
+    before = np.cumsum(lengths) - lengths  # how many points come before each side, the last of each ring not counted
+    here = np.arange(before[-1] + lengths[-1]) + np.repeat(sides.begin - before, lengths)
+    along = corner[sides.after] - corner
+    squares = np.maximum(_dot(along, along), 1e-12)
+    start, way, square = (np.repeat(each, lengths) for each in (corner, along, squares))
+    reach = np.clip(_dot(ring[here] - start, way) / square, 0, 1)
+    reach[before] = 0
+    target = np.empty_like(ring)
+    target[here] = start + reach * way
+    target[sides.end[sides.before[sides.firsts]]] = corner[sides.firsts]
 
-    p, p_next, q, q_next = points[here], points[here + 1], target[here], target[here + 1]
-    swept = (np.abs(_cross(p_next - p, q - p)) + np.abs(_cross(q_next - p_next, q - p_next))) / 2
-    point_firsts = (np.cumsum(lengths) - lengths)[sides.firsts]
-    both = np.abs(np.add.reduceat(_cross(p, p_next), point_firsts)) / 2
-    both += np.abs(np.add.reduceat(_cross(vertices, vertices[sides.after]), sides.firsts)) / 2
-    least: NDArray[np.float64] = (both - (total := np.add.reduceat(swept, point_firsts))) / (both + total)
+    p, p_next, q, q_next = ring[here], ring[here + 1], target[here], target[here + 1]
+    swept = np.abs(_cross(p_next - p, q - p)) + np.abs(_cross(q_next - p_next, q - p_next))
+    twice_s = np.add.reduceat(swept, before[sides.firsts])
+    twice_a = np.abs(np.add.reduceat(_cross(p, p_next), before[sides.firsts]))
+    twice_b = np.abs(np.add.reduceat(_cross(corner, corner[sides.after]), sides.firsts))
+    least: NDArray[np.float64] = (twice_a + twice_b - twice_s) / (twice_a + twice_b + twice_s)
     return least
 
 
-def _cross(one: Points, other: Points) -> NDArray[np.float64]:
-    product: NDArray[np.float64] = one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
+def _complex(points: Points) -> Complex:
+    """Points as x + iy: geometry in the plane is arithmetic then."""
+    return np.ascontiguousarray(points).view(np.complex128)[:, 0]
+
+
+def _dot(one: Complex, other: Complex) -> NDArray[np.float64]:
+    product: NDArray[np.float64] = one.real * other.real + one.imag * other.imag
+    return product
+
+
+def _cross(one: Complex, other: Complex) -> NDArray[np.float64]:
+    product: NDArray[np.float64] = one.real * other.imag - one.imag * other.real
     return product

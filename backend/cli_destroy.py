@@ -49,7 +49,9 @@ def _destroy(options: argparse.Namespace) -> int:
     )
     found = teardown.find()
     if found.nothing and not (options.data and found.packages):
-        console.say(f"There is nothing of {settings.sagemaker_pipeline} in region {clients.region}.")
+        beside = ", beside its models" if found.packages else ""
+        console.say(f"There is nothing of {settings.sagemaker_pipeline} in region {clients.region}{beside}.")
+        _tell_what_is_left(found, settings.sagemaker_pipeline, console)
         return 0
     for line in teardown.plan(found, data=options.data):
         console.say(line)
@@ -58,21 +60,20 @@ def _destroy(options: argparse.Namespace) -> int:
     if not options.leave_label_studio:
         _unhook(settings, teardown.marks(found), console)
     teardown.all(found, data=options.data)
-    if not options.data and (found.bucket or found.packages):
-        console.say(_farewell(found, settings.sagemaker_pipeline))
+    if not options.data:
+        _tell_what_is_left(found, settings.sagemaker_pipeline, console)
     return 0
 
 
-def _farewell(found: Found, name: str) -> str:
+def _tell_what_is_left(found: Found, name: str, console: Console) -> None:
     left = [
         *([f"the bucket {found.bucket}"] if found.bucket else []),
         *(f"the models {each}" for each in found.packages),
     ]
     bucket = f"S3_BUCKET={found.bucket} " if found.bucket else ""
-    return (
-        f"\nLeft: {', '.join(left)}. `{bucket}SAGEMAKER_PIPELINE={name} python -m backend destroy --data` deletes that "
-        "too."
-    )
+    command = f"{bucket}SAGEMAKER_PIPELINE={name} python -m backend destroy --data"
+    if left:
+        console.say(f"\nLeft: {', '.join(left)}. `{command}` deletes that too.")
 
 
 def _unhook(settings: Settings, marks: Marks, console: Console) -> None:

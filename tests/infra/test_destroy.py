@@ -8,10 +8,11 @@ from botocore.stub import Stubber
 from moto.sagemaker.models import sagemaker_backends
 
 from backend.aws import Aws
+from backend.cli import main
 from backend.config import Settings
 from backend.errors import AwsError, BackendError
 from tests.infra.account import ACCOUNT, REGION
-from tests.infra.desk import PACKAGE, Desk, client
+from tests.infra.desk import ENV, PACKAGE, Desk, client
 from tests.infra.refusals import endpoint_of
 
 pytestmark = pytest.mark.usefixtures("account")
@@ -118,6 +119,23 @@ def test_with_data_models_go_too_and_those_of_other_deployments_stay():
 
     assert groups() == ["birds-parts-p1"]
     assert Desk().make()[0].done
+
+
+def test_models_that_stayed_are_told_of_where_there_is_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for name, value in ENV.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("S3_BUCKET", raising=False)
+    assert main(["destroy", "--yes"]) == 0
+    assert capsys.readouterr().out == f"There is nothing of birds in region {REGION}.\n"
+    register(Desk().settings)
+
+    assert main(["destroy", "--yes"]) == 0
+
+    said = capsys.readouterr().out
+    assert said.startswith(f"There is nothing of birds in region {REGION}, beside its models.\n")
+    assert "Left: the models birds-p1. `SAGEMAKER_PIPELINE=birds python -m backend destroy --data` deletes" in said
 
 
 def test_models_of_a_deployment_that_is_gone_can_still_be_deleted():

@@ -25,6 +25,8 @@ VARIABLES = {
     "ModelName": "MODEL_NAME",
     "LogLevel": "LOG_LEVEL",
 }
+_NOT_IN_TAGS = re.compile(r"[^\w .:/=+@-]")
+_LONGEST_TAG = 256
 _STACK_NAME = re.compile(r"[a-z](-*[a-z0-9])*")
 # What is known only when the stack is there.
 _TO_COME = {"S3_BUCKET": "to-be-made", "SAGEMAKER_ROLE_ARN": "arn:aws:iam::000000000000:role/to-be-made"}
@@ -52,6 +54,21 @@ def check_name(settings: Settings) -> None:
             "SAGEMAKER_PIPELINE: wanted lower-case letters, digits and hyphens, and a letter first, since it is the "
             f"stacks' name too, got {name!r}"
         )
+
+
+def check_studio(settings: Settings) -> None:
+    """Raise BackendError for an address of Label Studio that the stacks cannot carry as a tag."""
+    url = settings.label_studio_url
+    if strange := sorted(set(_NOT_IN_TAGS.findall(url))):
+        got = " ".join(strange)
+    elif len(url) > _LONGEST_TAG:
+        got = f"{len(url)}"
+    else:
+        return
+    raise BackendError(
+        "LABEL_STUDIO_URL: wanted an address that a tag in AWS can hold, which tells whose the deployment is: letters, "
+        f"digits and . : / - _ = + @, {_LONGEST_TAG} characters at most, got one with {got}"
+    )
 
 
 def check_ours(stack: Stack, settings: Settings) -> None:

@@ -19,6 +19,7 @@ from backend.deployment import (
     Layer,
     check_name,
     check_ours,
+    check_studio,
     core_outputs,
     other_studio,
     output,
@@ -88,6 +89,7 @@ class Provision:
             BackendError: the name, or the bucket's, is another deployment's.
         """
         check_name(self.settings)
+        check_studio(self.settings)
         core, trigger = (self.rollout.settled(stack_name(self.settings, layer)) for layer in ("core", "trigger"))
         for stack in (core, trigger):
             if stack is not None:

@@ -356,6 +356,10 @@ def test_a_storage_that_label_studio_could_not_use_is_refused_before_anything_is
         ("S3_PREFIX", "a" * 61, "60 characters at most"),
         ("SAGEMAKER_INSTANCE_TYPE", "nonsense", "SAGEMAKER_INSTANCE_TYPE: wanted one of SageMaker's"),
         ("SAGEMAKER_PIPELINE", "2024-birds", "a letter first"),
+        ("LABEL_STUDIO_URL", "http://studio.example/~ann", "LABEL_STUDIO_URL: wanted an address that a tag in AWS"),
+        ("LABEL_STUDIO_URL", "http://studio.example/a%20b", "got one with %"),
+        ("LABEL_STUDIO_URL", "http://[::1]:8080", "got one with [ ]"),
+        ("LABEL_STUDIO_URL", f"http://studio.example/{'a' * 256}", "256 characters at most, got one with 278"),
     ],
 )
 def test_a_variable_that_the_stacks_cannot_take_is_refused_before_anything_is_made(

@@ -109,13 +109,18 @@ class SageMakerSegmentation(LabelStudioMLBase):
         except LabelConfigError as error:
             logger.warning("project %s: no predictions: %s", project, error)
             return [{} for _ in tasks]
-        deadline = time.monotonic() + self.service.settings.predict_timeout_seconds
+        deadline = time.monotonic() + _time_to_predict(self.service.settings.predict_timeout_seconds)
         outcomes = self.service.predictor.predict(tasks, config=config, state=state, deadline=deadline)
         return [outcome.item for outcome in outcomes]
 
     def process_event(self, event: str, data: Mapping[str, Any], *_: object) -> dict[str, object]:
         """How label-studio-ml 1.0.9 calls :meth:`fit`; its own version would pass the tasks first."""
         return self.fit(event, data)
+
+
+def _time_to_predict(timeout_s: float) -> float:
+    """Of the time for an answer a twentieth, a second at most, is for reading the request and writing the answer."""
+    return timeout_s - min(1.0, timeout_s / 20)
 
 
 def _project_of(tasks: Sequence[Mapping[str, Any]]) -> int | None:

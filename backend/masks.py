@@ -20,6 +20,7 @@ from backend.simplification import DEFAULT_FIDELITY, Fidelity, simplify
 Floats = NDArray[np.float32]
 Mask = NDArray[np.uint8]
 MINIMUM_AREA = 1e-4  # of the image: smaller regions, and smaller holes, are specks
+_PRESENT = 5e-4  # of the image: a class of which this much is expected counts half in the image's score
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +47,20 @@ def probabilities_to_polygons(probabilities: Floats, fidelity: Fidelity = DEFAUL
         probabilities: shape (classes, height, width), class 0 is the background.
         fidelity: how close outlines keep to the regions.
     """
-    first, classes = _most_probable(probabilities)
+    classes = _most_probable(probabilities)
     rings = list(trace_probabilities(probabilities, classes, minimum_area=MINIMUM_AREA * classes.size))
     shapes = _shapes(rings, classes, fidelity)
     polygons = _polygons(shapes, classes.shape, lambda each, points: _mean_inside(probabilities[each], points))
-    return Segmentation(polygons, _image_score(first, classes))
+    return Segmentation(polygons, _image_score(probabilities, classes))
 
 
-def _most_probable(probabilities: Floats) -> tuple[Floats, Mask]:
-    """Each pixel's greatest probability and its class. Many times faster than argmax along the first axis."""
+def _most_probable(probabilities: Floats) -> Mask:
+    """The class of each pixel, many times faster than by argmax along the first axis."""
     greatest, classes = probabilities[0].copy(), np.zeros(probabilities.shape[1:], np.uint8)
     for class_id in range(1, len(probabilities)):
         np.copyto(classes, class_id, where=probabilities[class_id] > greatest)
         np.maximum(greatest, probabilities[class_id], out=greatest)
-    return greatest, classes
+    return classes
 
 
 def mask_to_polygons(mask: Mask, fidelity: Fidelity = DEFAULT_FIDELITY) -> Segmentation:
@@ -121,7 +122,18 @@ def _mean_inside(probability: Floats, points: Points) -> float:
     return float(np.clip(chosen.mean(), 0.0, 1.0)) if chosen.size else 0.0
 
 
-def _image_score(chosen: Floats, classes: NDArray[np.uint8]) -> float:
-    """Mean probability of the chosen class over the foreground; over the whole image where nothing was found."""
-    foreground = classes > 0
-    return float(np.clip(chosen[foreground].mean() if foreground.any() else chosen.mean(), 0.0, 1.0))
+def _image_score(probabilities: Floats, classes: Mask) -> float:
+    """The mean over classes of the intersection over union that the model itself expects of its answer.
+
+    If each pixel is of class c with its probability p, the pixels M that were given to c hold about I = sum of p over M
+    of it, out of a union of about U = sum of all p + |M| - I, and the class adds I / U. A class counts the
+    more, the more of it is expected, so that a label which is not in a picture does not make it doubtful.
+    """
+    expected, weights = np.zeros(len(probabilities)), np.zeros(len(probabilities))
+    for class_id, probability in enumerate(probabilities):
+        chosen = classes == class_id
+        intersection, total = float(np.vdot(probability, chosen.astype(np.float32))), float(probability.sum())
+        union = total + float(np.count_nonzero(chosen)) - intersection
+        expected[class_id] = intersection / union if union > 0 else 0.0
+        weights[class_id] = total / (total + _PRESENT * classes.size)
+    return float(np.clip(np.dot(expected, weights) / max(weights.sum(), 1e-9), 0.0, 1.0))

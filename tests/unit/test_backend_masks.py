@@ -182,14 +182,51 @@ def test_a_regions_score_is_how_sure_the_model_is_inside():
     segmentation = probabilities_to_polygons(probabilities(rectangle(4, 4, 20, 20), 3, sure=0.8))
 
     assert segmentation.polygons[0].score == pytest.approx(0.8, abs=0.01)
-    assert segmentation.score == pytest.approx(0.8, abs=0.01)
+
+
+def score(values: NDArray[Any]) -> float:
+    found = probabilities_to_polygons(values.astype(np.float32)).score
+    assert found is not None
+    return found
+
+
+def test_an_images_score_is_the_mean_iou_that_the_model_expects():
+    mask = rectangle(0, 0, SIDE, SIDE // 2)
+
+    # Of each half 0.8 are right, and 0.2 of the other half would be its class, too: 0.8 / (0.8 + 0.2 + 0.2).
+    assert score(probabilities(mask, 2, sure=0.8)) == pytest.approx(0.8 / 1.2, abs=0.001)
+    assert score(probabilities(mask, 2, sure=1.0)) == pytest.approx(1)
+
+
+def test_the_less_sure_the_model_is_the_lower_is_the_images_score():
+    scores = [score(probabilities(rectangle(4, 4, 20, 20), 3, sure=sure)) for sure in (0.99, 0.9, 0.7, 0.5, 0.4)]
+
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_labels_that_are_not_in_a_picture_do_not_make_it_doubtful():
+    mask = rectangle(4, 4, 20, 20)
+    few, many = probabilities(mask, 2, sure=0.99), np.zeros((40, SIDE, SIDE))
+    many[:2] = few
+
+    assert score(many) == pytest.approx(score(few))
+
+
+def test_a_part_of_which_the_model_is_not_sure_lowers_the_score_however_small_it_is():
+    mask, both = rectangle(2, 2, 30, 30), rectangle(2, 2, 30, 30)
+    both[10:13, 10:13] = 2
+    sure, doubtful = probabilities(mask, 3, sure=1.0), probabilities(both, 3, sure=1.0)
+    doubtful[:, 10:13, 10:13] = np.array([0.0, 0.45, 0.55])[:, None, None]
+
+    assert score(doubtful) < score(sure) - 0.1
 
 
 def test_where_nothing_is_found_the_score_is_how_sure_the_model_is_of_that():
-    segmentation = probabilities_to_polygons(probabilities(np.zeros((8, 8), np.uint8), 2, sure=0.7))
+    nothing = np.zeros((8, 8), np.uint8)
 
-    assert segmentation.polygons == ()
-    assert segmentation.score == pytest.approx(0.7, abs=0.01)
+    assert probabilities_to_polygons(probabilities(nothing, 2)).polygons == ()
+    assert score(probabilities(nothing, 2, sure=1.0)) == pytest.approx(1)
+    assert score(probabilities(nothing, 2, sure=0.7)) < 0.7
 
 
 def test_a_polygon_drawn_as_a_mask_comes_back_as_itself():

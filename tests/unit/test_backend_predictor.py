@@ -70,8 +70,9 @@ def test_a_prediction_is_what_label_studio_stores(predict: Callable[..., list[Ou
     item: Any = json.loads(json.dumps(outcome.item, allow_nan=False))
     assert item.keys() == {"result", "score", "model_version"}
     assert item["model_version"] == "birds v1"
-    assert item["score"] == pytest.approx(0.8, abs=0.01)
     (region,) = item["result"]
+    assert region["score"] == pytest.approx(0.8, abs=0.01)
+    assert 0 < item["score"] < region["score"]  # of the whole image, whose every class is in doubt
     assert region["value"]["polygonlabels"] == ["Head"]
     assert (region["original_width"], region["original_height"]) == (64, 48)
     assert max(x for x, _ in region["value"]["points"]) == pytest.approx(50, abs=1)

@@ -6,10 +6,10 @@ import io
 import logging
 import re
 import struct
-import threading
 import urllib.parse
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -28,7 +28,9 @@ logger = logging.getLogger(__name__)
 MAX_BYTES = 128 * 2**20
 MAX_PIXELS = 100_000_000  # above that a file is more likely a decompression bomb than a photo
 _JPEG_QUALITY = 92
-_DECODED_AT_ONCE = 2  # by a process: a large image takes much memory for a moment, and more at once are no faster
+# By a process, in threads for nothing else: a large image takes much memory for a moment, more at once are no faster,
+# and glibc keeps some of it for each thread that ever decoded one.
+_DECODED_AT_ONCE = 2
 # Files of Label Studio, which may lie below a path of its own; nothing else there is asked for with our token.
 _UPLOAD = re.compile(r"(/[\w.~-]+)*?/data/(?!.*\.\./)")
 # What turns an image upright, by its EXIF orientation; from 5 on it lies on its side.
@@ -78,7 +80,7 @@ class Images:
         self._cache = ImageCache(
             settings.model_dir / "images", megabytes=settings.image_cache_mb, processes=settings.workers
         )
-        self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
+        self._decoding = ThreadPoolExecutor(_DECODED_AT_ONCE, thread_name_prefix="decode")
         self._bucket_images = BucketImages(settings, store=store, copy=self._copied)
 
     def prepared(self, reference: str, *, project: int, task: int | None = None) -> PreparedImage:
@@ -99,8 +101,7 @@ class Images:
 
     def _prepare(self, reference: str, task: int | None, side: int) -> PreparedImage:
         body = self.fetch(reference, task=task)
-        with self._decoding:
-            return prepare_image(body, side=side)
+        return self._decoding.submit(prepare_image, body, side=side).result()
 
     def fetch(self, reference: str, *, task: int | None = None) -> bytes:
         """Bytes of an upload (``/data/...``), an ``http(s)://``, ``s3://`` or ``data:`` address.

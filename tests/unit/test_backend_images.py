@@ -2,6 +2,9 @@
 
 import base64
 import io
+import os
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -345,3 +348,32 @@ def test_a_damaged_file_is_read_or_is_an_image_error(body: bytes, place: int, da
         prepare_image(damaged, side=16)
     except ImageError:
         return
+
+
+MANY = """
+import io, resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from PIL import Image
+from backend.images import Images
+from tests import fakes
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+body = fakes.encoded(Image.new("RGB", (6000, 4000), "teal"))
+studio = fakes.FakeStudio(files={f"/data/upload/{number}.png": body for number in range(12)})
+images = Images(fakes.settings(Path(sys.argv[1])), store=fakes.FakeCloud(), files=studio)
+def prepare(path):
+    return images.prepared(path, project=1, task=1)
+prepare("/data/upload/0.png")
+before = peak()
+with ThreadPoolExecutor(12) as pool:
+    list(pool.map(prepare, studio.files))
+print((peak() - before) / 24e6)
+"""
+
+
+def test_of_many_large_images_at_once_only_two_are_in_memory(tmp_path: Path):
+    command = [sys.executable, "-c", MANY, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": "."})
+
+    assert float(done.stdout) < 14  # bytes a pixel of one image; each takes four, and twelve threads kept 40

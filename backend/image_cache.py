@@ -22,10 +22,8 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 MAX_AGE_SECONDS = 3600.0
-_HEADER, _SIZES = (
-    struct.Struct("<4sI"),
-    struct.Struct("<4I"),
-)  # magic and the checksum of the rest; sizes, then the JPEG
+# An entry: magic and the checksum of the rest; sizes; the JPEG.
+_HEADER, _SIZES = struct.Struct("<4sI"), struct.Struct("<4I")
 _MAGIC = b"LSP1"  # another one when what is made of an image changes
 _TEMPORARY = ".writing-"
 _LEFT_OVER_SECONDS = 600.0  # a process that writes takes less

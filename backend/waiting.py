@@ -61,8 +61,8 @@ def walk(
     """What became of *tasks*, a few at a time as soon as they are stored; an empty list now and then meanwhile.
 
     So many are at the endpoint *at_once*, and as many images are made ready for it; the next task is taken when one is
-    predicted. All that were taken are predicted and stored before an
-    error in taking them is raised; after an error in storing no more are taken.
+    predicted. All that were taken are predicted and stored before an error in taking them is raised; after an error in
+    storing no more are taken.
     """
     line = _Line(tasks, predict, threads=2 * at_once)
     try:

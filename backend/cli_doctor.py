@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from backend.account import Account
 from backend.aws import Aws
 from backend.aws_clients import Clients
-from backend.cli_pipeline import CommittedPipeline, PipelineChoice
+from backend.cli_pipeline import CommittedPipeline
 from backend.cli_setup import Commands, project_id
 from backend.config import Settings
 from backend.console import Console
@@ -24,6 +24,7 @@ from backend.label_studio_wiring import StudioWiring
 from backend.probe import ask
 from backend.stacks import Stack, Stacks
 from pipeline.algorithms import SEGMENTER, example_image
+from pipeline.choice import PipelineChoice
 
 
 def add_doctor(commands: Commands) -> None:

@@ -4,73 +4,19 @@ import argparse
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any
 
 from backend.aws import Aws
 from backend.config import Settings
 from backend.errors import BackendError
 from backend.provision import Parts
-from pipeline.algorithms import BUILT_IN
+from pipeline.choice import PipelineChoice
 from pipeline.publish import Artifacts, PublishError, Target, artifacts, parse_override, publish
 from pipeline.rendering import committed_definition
 from pipeline.spot import without_spot
 
 _SWITCHES = {**dict.fromkeys(("true", "yes", "on", "1"), True), **dict.fromkeys(("false", "no", "off", "0"), False)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineChoice:
-    """What differs from the committed pipeline. The image is '' for AWS's own, as the processing image is."""
-
-    algorithm: str = BUILT_IN
-    image: str = ""
-    spot: bool = False
-    processing_image: str = ""
-    overrides: Mapping[str, str] = field(default_factory=dict)
-
-    def but(
-        self,
-        *,
-        algorithm: str | None,
-        image: str | None,
-        spot: bool | None,
-        processing_image: str | None = None,
-        overrides: Mapping[str, str],
-    ) -> "PipelineChoice":
-        """This one but for what is given; an image belongs to its algorithm."""
-        algorithm = algorithm or self.algorithm
-        return PipelineChoice(
-            algorithm=algorithm,
-            image=image or (self.image if algorithm == self.algorithm else ""),
-            spot=self.spot if spot is None else spot,
-            processing_image=self.processing_image if processing_image is None else processing_image,
-            overrides={**self.overrides, **overrides},
-        )
-
-    def told(self) -> dict[str, str]:
-        """By the options that choose it, without what nobody chose."""
-        chosen = {
-            "--algorithm": "" if self.algorithm == BUILT_IN else self.algorithm,
-            "--image": self.image,
-            "--spot": "yes" if self.spot else "",
-            "--processing-image": self.processing_image,
-            **{f"--set {name}": value for name, value in self.overrides.items()},
-        }
-        return {option: value for option, value in chosen.items() if value}
-
-    def written(self) -> bytes:
-        """As it lies in the bucket beside the definition that came of it."""
-        return json.dumps(asdict(self)).encode()
-
-    @classmethod
-    def read(cls, body: bytes) -> "PipelineChoice | None":
-        """What was written; None where somebody has put something else there."""
-        try:
-            found = json.loads(body)
-            return cls(**{each.name: found[each.name] for each in fields(cls)})
-        except (ValueError, KeyError, TypeError):
-            return None
 
 
 def choice_key(definition_key: str) -> str:
@@ -146,11 +92,7 @@ def target(choice: PipelineChoice, settings: Settings, region: str) -> Target:
         role_arn=settings.sagemaker_role_arn,
         region=region,
         pipeline=settings.sagemaker_pipeline,
-        algorithm=choice.algorithm,
-        image=choice.image,
-        spot=choice.spot,
-        processing_image=choice.processing_image,
-        overrides=choice.overrides,
+        choice=choice,
     )
 
 

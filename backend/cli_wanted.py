@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from backend.cli_pipeline import PipelineChoice, choice_key, pipeline_choice
+from backend.cli_pipeline import choice_key, pipeline_choice
 from backend.cli_setup import folders, public_url
 from backend.config import Settings
 from backend.deployment import (
@@ -33,6 +33,7 @@ from backend.inputs import (
 from backend.rollout import Rollout
 from backend.stacks import Stack
 from pipeline.algorithms import repository_arn
+from pipeline.choice import PipelineChoice
 
 _OPTIONS = {
     "ImagesPrefix": "--images-prefix",

@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline.algorithms import BUILT_IN
 from pipeline.checker import check_definition
+from pipeline.choice import PipelineChoice
 from pipeline.publish import PublishError, Target, parse_override, publish
 from pipeline.rendering import PATH, RenderError, committed_definition, rendered_definition
 
@@ -80,11 +81,13 @@ def _publish(options: argparse.Namespace) -> str:
         role_arn=options.role_arn,
         region=session.region_name,
         pipeline=options.name,
-        algorithm=options.algorithm,
-        image=options.image,
-        spot=options.spot,
-        processing_image=options.processing_image,
-        overrides=dict(parse_override(each) for each in options.set),
+        choice=PipelineChoice(
+            algorithm=options.algorithm,
+            image=options.image,
+            spot=options.spot,
+            processing_image=options.processing_image,
+            overrides=dict(parse_override(each) for each in options.set),
+        ),
     )
     done = publish(target, committed_definition(), s3=s3, sagemaker=sagemaker)
     lines = [

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from pipeline.algorithms import BUILT_IN, training_image
+from pipeline.algorithms import training_image
+from pipeline.choice import PipelineChoice
 from pipeline.images import processing_image
 from pipeline.parameters import check_settings
 from pipeline.spot import spot_note, with_spot
@@ -28,22 +29,14 @@ class PublishError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where to put it, and what differs from the committed definition.
-
-    *overrides* are new defaults of parameters, by name. *image* is that of an *algorithm* that is not AWS's; a
-    *processing_image* that is '' is that of the region. *spot*: training on spot instances.
-    """
+    """Where to put it, and what differs from the committed definition."""
 
     bucket: str
     role_arn: str
     region: str
     prefix: str = "label-studio"
     pipeline: str = "label-studio-segmentation"
-    algorithm: str = BUILT_IN
-    image: str = ""
-    spot: bool = False
-    processing_image: str = ""
-    overrides: Mapping[str, str] = field(default_factory=dict)
+    choice: PipelineChoice = field(default_factory=PipelineChoice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +70,16 @@ def artifacts(target: Target, definition: Mapping[str, Any]) -> Artifacts:
         PublishError: the algorithm and its image do not go together, the region has no such image, or a parameter is
             unknown or has a value that is not allowed.
     """
-    script = SCRIPT.read_bytes()
+    script, choice = SCRIPT.read_bytes(), target.choice
     folder = _key(target, "code", hashlib.sha256(script).hexdigest())
     filled = fill_defaults(definition, _defaults(target, folder))
-    text = json.dumps(with_spot(filled, target.algorithm) if target.spot else filled)
+    text = json.dumps(with_spot(filled, choice.algorithm) if choice.spot else filled)
     return Artifacts(
         definition=text,
         definition_key=_key(target, "pipeline", f"{hashlib.sha256(text.encode()).hexdigest()}.json"),
         script=script,
         script_key=f"{folder}/{SCRIPT.name}",
-        notes=(spot_note(filled, target.algorithm),) if target.spot else (),
+        notes=(spot_note(filled, choice.algorithm),) if choice.spot else (),
     )
 
 
@@ -131,12 +124,13 @@ def _is_absent(error: ClientError) -> bool:
 
 
 def _defaults(target: Target, folder: str) -> dict[str, str]:
+    choice = target.choice
     try:
         images = {
-            "TrainingImage": training_image(target.algorithm, target.image, target.region),
-            "ProcessingImage": target.processing_image or processing_image(target.region),
+            "TrainingImage": training_image(choice.algorithm, choice.image, target.region),
+            "ProcessingImage": choice.processing_image or processing_image(target.region),
         }
-        check_settings(target.overrides, target.algorithm)
+        check_settings(choice.overrides, choice.algorithm)
     except ValueError as error:
         raise PublishError(str(error)) from error
     root = f"s3://{target.bucket}/{target.prefix}" if target.prefix else f"s3://{target.bucket}"
@@ -145,7 +139,7 @@ def _defaults(target: Target, folder: str) -> dict[str, str]:
         "RoleArn": target.role_arn,
         "CodeS3Uri": f"s3://{target.bucket}/{folder}/",
         "ArtifactsS3Uri": root,
-        **target.overrides,
+        **choice.overrides,
     }
 
 

@@ -8,7 +8,7 @@ from backend.account import Account
 from backend.attachments import Attachments
 from backend.aws import Aws
 from backend.aws_clients import Clients
-from backend.cli_pipeline import CommittedPipeline, PipelineChoice
+from backend.cli_pipeline import CommittedPipeline
 from backend.cli_provision import add_provision
 from backend.config import Settings
 from backend.console import Console
@@ -17,6 +17,7 @@ from backend.provision import Provision
 from backend.rollout import Rollout
 from backend.stacks import Stack, Stacks
 from backend.teardown import Teardown
+from pipeline.choice import PipelineChoice
 from tests.infra.account import REGION
 from tests.infra.added_types import client_of
 

@@ -9,8 +9,8 @@ import pytest
 
 from backend.aws import Aws
 from backend.cli import main
-from backend.cli_pipeline import PipelineChoice
 from backend.cli_wanted import Deployed, wanted
+from pipeline.choice import PipelineChoice
 from tests.infra.account import ACCOUNT, REGION
 from tests.infra.desk import ENV, PACKAGE, Desk, client, options
 

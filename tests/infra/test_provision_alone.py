@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.cli import main
-from backend.cli_pipeline import PipelineChoice, pipeline_choice, pipeline_env
+from backend.cli_pipeline import pipeline_choice, pipeline_env
+from pipeline.choice import PipelineChoice
 from tests.infra.desk import Desk, client, options
 
 if TYPE_CHECKING:

@@ -17,9 +17,10 @@ import yaml
 from botocore.utils import ContainerMetadataFetcher
 from check_jsonschema.builtin_schemas import get_builtin_schema  # type: ignore[import-untyped]
 
-from backend.cli_pipeline import PipelineChoice, pipeline_env
+from backend.cli_pipeline import pipeline_env
 from backend.config import Settings
 from backend.credentials import ROUTE
+from pipeline.choice import PipelineChoice
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("docker-compose.yml", "compose.aws.yml")

@@ -11,16 +11,22 @@ from botocore.stub import ANY, Stubber
 
 from pipeline.__main__ import main
 from pipeline.checker import check_definition
+from pipeline.choice import PipelineChoice
 from pipeline.images import BUILT_IN_ACCOUNTS, built_in_image, processing_image
 from pipeline.publish import PublishError, Target, artifacts, fill_defaults, parse_override, publish
 from pipeline.rendering import committed_definition
 
 ROLE = "arn:aws:iam::123456789012:role/jobs"
 ARN = "arn:aws:sagemaker:eu-central-1:123456789012:pipeline/label-studio-segmentation"
-TARGET = Target(bucket="birds", role_arn=ROLE, region="eu-central-1", overrides={"Epochs": "5"})
+TARGET = Target(bucket="birds", role_arn=ROLE, region="eu-central-1", choice=PipelineChoice(overrides={"Epochs": "5"}))
 
 
 SESSION = boto3.session.Session(region_name="eu-central-1", aws_access_key_id="k", aws_secret_access_key="s")
+
+
+def chosen(**wanted: Any) -> dict[str, Any]:
+    """What of the target a person's choice makes."""
+    return {"choice": PipelineChoice(**wanted)}
 
 
 def published(pipeline_exists: bool):
@@ -96,9 +102,13 @@ def test_a_wrong_override_is_refused_by_name(override: dict[str, str], message: 
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        pytest.param({"overrides": {"Epochs": "many"}}, "Epochs: wanted a whole number of 1 or more", id="value"),
-        pytest.param({"overrides": {"RoleArn": ROLE}}, "no parameter RoleArn to set", id="the account's"),
-        pytest.param({"algorithm": "segmenter"}, "wants --image", id="image"),
+        pytest.param(
+            {"choice": PipelineChoice(overrides={"Epochs": "many"})},
+            "Epochs: wanted a whole number of 1 or more",
+            id="value",
+        ),
+        pytest.param(chosen(overrides={"RoleArn": ROLE}), "no parameter RoleArn to set", id="the account's"),
+        pytest.param(chosen(algorithm="segmenter"), "wants --image", id="image"),
         pytest.param({"region": "mx-central-1"}, "not offered in 'mx-central-1'", id="region"),
     ],
 )
@@ -109,7 +119,7 @@ def test_what_a_person_wants_is_checked_before_anything_is_put_there(target: dic
 
 def test_on_spot_instances_a_note_says_what_that_means_and_else_there_is_none():
     assert artifacts(TARGET, committed_definition()).notes == ()
-    assert "spot instances" in artifacts(replace(TARGET, spot=True), committed_definition()).notes[0]
+    assert "spot instances" in artifacts(replace(TARGET, **chosen(spot=True)), committed_definition()).notes[0]
 
 
 def test_an_override_is_a_name_and_a_value():
@@ -131,7 +141,7 @@ def test_a_region_without_the_algorithm_says_what_to_do():
 
 def test_the_same_pipeline_has_the_same_keys_and_another_one_another():
     first, again = artifacts(TARGET, committed_definition()), artifacts(TARGET, committed_definition())
-    other = artifacts(replace(TARGET, overrides={"Epochs": "6"}), committed_definition())
+    other = artifacts(replace(TARGET, **chosen(overrides={"Epochs": "6"})), committed_definition())
 
     assert first == again
     assert first.script_key == other.script_key

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.checker import check_definition
+from pipeline.choice import PipelineChoice
 from pipeline.publish import Target, artifacts
 from pipeline.rendering import committed_definition
 from pipeline.spot import spot_note, with_spot, without_spot
@@ -16,7 +17,8 @@ IMAGE = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/segmenter:1"
 
 
 def published(**wanted: Any) -> dict[str, Any]:
-    target = Target(bucket="birds", role_arn="arn:aws:iam::123456789012:role/jobs", region="eu-west-1", **wanted)
+    role, choice = "arn:aws:iam::123456789012:role/jobs", PipelineChoice(**wanted)
+    target = Target(bucket="birds", role_arn=role, region="eu-west-1", choice=choice)
     loaded: dict[str, Any] = json.loads(artifacts(target, committed_definition()).definition)
     return loaded
 

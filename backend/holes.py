@@ -5,15 +5,16 @@ smaller is on top. One through which the background shows is opened: a slit of a
 the outside, so that the region stays one simple polygon and its area is right.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from backend.outlines import Points
+from backend.outlines import LATTICE, Points
 
-_SLIT = 0.25  # pixels; on the lattice of pixel corners it passes between the pixels' centres
+_SLIT = 0.25  # pixels; it runs so far from the pixels' corners, too, and thus beside their centres
 
 
 def opened(shell: Points, holes: Sequence[Points]) -> Iterator[Points]:
@@ -25,22 +26,23 @@ def opened(shell: Points, holes: Sequence[Points]) -> Iterator[Points]:
     for hole in holes:
         gap = shapely.Polygon(hole)
         region = region.difference(gap).difference(_slit(gap, region))
-    yield from _rings(region)
+    # On a lattice what nearly touches either does or does not, and stays so whatever the numbers are divided by.
+    for part in shapely.get_parts(shapely.set_precision(region, LATTICE)):
+        if isinstance(part, shapely.Polygon) and not part.is_empty:
+            yield np.asarray(part.exterior.coords)[:-1]
 
 
 def _slit(hole: shapely.Polygon, region: BaseGeometry) -> BaseGeometry:
     """From the middle of the hole straight up, down, left or right, whichever is the shortest way out of the region."""
     left, top, right, bottom = region.bounds
     x, y = shapely.point_on_surface(hole).coords[0]
-    if shapely.contains_xy(hole, round(x), round(y)):
-        x, y = round(x), round(y)
-    ways = [shapely.LineString([(x, y), end]) for end in ((x, top - 1), (x, bottom + 1), (left - 1, y), (right + 1, y))]
+    beside_x, beside_y = math.floor(x) + _SLIT, math.floor(y) + _SLIT
+    ways = [
+        shapely.LineString([(from_x, from_y), end])
+        for from_x, from_y, end in (
+            *((beside_x, y, (beside_x, out)) for out in (top - 1, bottom + 1)),
+            *((x, beside_y, (out, beside_y)) for out in (left - 1, right + 1)),
+        )
+    ]
     best = min(ways, key=lambda way: float(way.intersection(region).length))
     return best.buffer(_SLIT / 2, cap_style="flat")
-
-
-def _rings(region: BaseGeometry) -> Iterator[Points]:
-    """The outer rings of a geometry's polygons; one that still has a hole is filled."""
-    for part in shapely.get_parts(region):
-        if isinstance(part, shapely.Polygon) and not part.is_empty:
-            yield np.asarray(part.exterior.coords)[:-1]

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
 IGNORE = 255  # as pipeline/preprocess.py draws what is not to be learned
+LATTICE = 1 / 64
+"""Vertices lie on multiples of it, in pixels: no rounding further on makes a simple polygon cross itself."""
 _EAST, _SOUTH, _WEST, _NORTH = range(4)
 _STEPS = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
 # Where two classes are equally probable at a pixel's centre, its class is still one of them: by this much.

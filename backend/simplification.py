@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from backend.outlines import Points, Ring
+from backend.outlines import LATTICE, Points, Ring
 
 Indices = NDArray[np.int64]
 Complex = NDArray[np.complex128]
@@ -176,11 +176,11 @@ def _vertices(points: Points, sides: _Sides) -> Points:
 
 
 def _within(vertices: Points, points: Points, sides: _Sides) -> Points:
-    """Moved into the box around their ring: lines that meet beyond the image's edge are cut off there."""
+    """On the lattice, in the box around their ring: lines that meet beyond the image's edge are cut off there."""
     starts = sides.begin[sides.firsts]
     counts = np.diff(np.append(sides.firsts, len(vertices)))
     lowest, highest = (np.repeat(of.reduceat(points, starts), counts, axis=0) for of in (np.minimum, np.maximum))
-    return np.clip(vertices, lowest, highest)
+    return np.round(np.clip(vertices, lowest, highest) / LATTICE) * LATTICE
 
 
 def _lines(points: Points, sides: _Sides) -> tuple[Complex, NDArray[np.float64]]:

@@ -142,19 +142,29 @@ def test_a_hole_no_larger_than_a_speck_is_covered():
     assert len(polygon.points) == 4
 
 
+def test_a_slit_that_meets_a_corner_of_another_hole_leaves_a_simple_polygon():
+    mask = np.ones((6, 12), np.uint8)
+    mask[:4, 7] = mask[2, 8] = mask[4, 6] = 0
+
+    segmentation = mask_to_polygons(mask)
+
+    assert_sound(segmentation)
+    assert np.array_equal(drawn_again(segmentation.polygons, 12, 6), mask)
+
+
 def test_a_region_with_many_holes_stays_in_one_piece_of_the_right_area():
     mask = np.ones((64, 64), np.uint8)
     for top in range(4, 60, 12):
         for left in range(4, 60, 12):
             mask[top : top + 5, left : left + 5] = 0
 
-    assert np.array_equal(drawn_again(mask_to_polygons(mask).polygons, side=64), mask)
+    assert np.array_equal(drawn_again(mask_to_polygons(mask).polygons, 64, 64), mask)
 
 
-def drawn_again(polygons: Sequence[Polygon], side: int = SIDE) -> NDArray[Any]:
+def drawn_again(polygons: Sequence[Polygon], width: int = SIDE, height: int = SIDE) -> NDArray[Any]:
     """As training draws them."""
     percent = [(each.class_id, [(100 * x, 100 * y) for x, y in each.points]) for each in polygons]
-    return polygons_to_mask(percent, (side, side))
+    return polygons_to_mask(percent, (width, height))
 
 
 def test_specks_are_left_out():

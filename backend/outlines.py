@@ -145,12 +145,17 @@ def _margin(probabilities: NDArray[np.float32], class_id: int, inside: NDArray[n
 
     The frame mirrors what lies beside it, so that a region that the image cuts off ends at the image's edge.
     """
-    others = np.delete(probabilities, class_id, axis=0).max(axis=0)
-    margin = (probabilities[class_id] - others).astype(np.float64)
-    margin = np.where(inside, np.maximum(margin, _TIE), np.minimum(margin, -_TIE))
-    framed = np.pad(margin, 1, mode="edge")
-    for side in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
-        framed[side] = -np.abs(framed[side])
+    first, *rest = (each for other, each in enumerate(probabilities) if other != class_id)
+    others = first.copy()
+    for each in rest:
+        np.maximum(others, each, out=others)
+    margin = probabilities[class_id] - others
+    ties = np.abs(margin) < _TIE
+    margin[ties] = np.where(inside[ties], _TIE, -_TIE)
+    framed = np.empty((margin.shape[0] + 2, margin.shape[1] + 2))
+    framed[1:-1, 1:-1] = margin
+    framed[0, 1:-1], framed[-1, 1:-1] = -np.abs(margin[0]), -np.abs(margin[-1])
+    framed[:, 0], framed[:, -1] = -np.abs(framed[:, 1]), -np.abs(framed[:, -2])
     return framed
 
 

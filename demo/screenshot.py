@@ -25,7 +25,8 @@ _LOGIN_FORM = "document.querySelector('input[name=email]') !== null"
 _LOGGED_IN = "!location.pathname.startsWith('/user/login') && document.readyState === 'complete'"
 
 # The editor's own store says which regions it has. The picture is an image of the editor's making, and a canvas that
-# is painted in part shows that the regions are drawn on it (one is painted all over, as a background).
+# is painted in part shows that the regions are drawn on it (one is painted all over, as a background). All of it is pale
+# while the page still waits for something.
 _DRAWN = """
 (() => {
   const regions = window.Htx?.annotationStore?.selected?.regionStore?.regions ?? [];
@@ -37,7 +38,8 @@ _DRAWN = """
     return painted / (canvas.width * canvas.height);
   };
   const drawn = [...document.querySelectorAll('.konvajs-content canvas')].map(share).some(s => s > 0 && s < 1);
-  if (!regions.length || !picture || !drawn) return null;
+  const waits = document.querySelector('[class*="label-view__waiting"]') !== null;
+  if (!regions.length || !picture || !drawn || waits) return null;
   return regions.filter(region => region.type === 'polygonregion').flatMap(region => [...region.labels]);
 })()
 """

@@ -25,8 +25,8 @@ _LOGIN_FORM = "document.querySelector('input[name=email]') !== null"
 _LOGGED_IN = "!location.pathname.startsWith('/user/login') && document.readyState === 'complete'"
 
 # The editor's own store says which regions it has. The picture is an image of the editor's making, and a canvas that
-# is painted in part shows that the regions are drawn on it (one is painted all over, as a background). All of it is pale
-# while the page still waits for something.
+# is painted in part shows that the regions are drawn on it (one is painted all over, as a background). All of it is
+# pale while the page still waits for something.
 _DRAWN = """
 (() => {
   const regions = window.Htx?.annotationStore?.selected?.regionStore?.regions ?? [];

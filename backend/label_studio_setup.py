@@ -8,6 +8,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 import httpx
 from label_studio_sdk.core.api_error import ApiError
+from label_studio_sdk.core.request_options import RequestOptions
 
 from backend.aws import AccessKeys
 from backend.errors import LabelStudioAwayError, LabelStudioError
@@ -20,6 +21,9 @@ Change = Literal["made", "updated", "found"]
 
 # Label Studio tests a storage, and writes what was annotated before into a new target, before it answers.
 _STORAGE_S = 600
+# The SDK would send it again after an answer that it takes for a passing trouble, though Label Studio may have made the
+# thing by then. Whoever calls looks for it before another try.
+_ONCE: RequestOptions = {"max_retries": 0}
 _SYNC_S = 3600
 _WITH_REASON = {"failed", "completed_with_errors"}
 _POOL = re.compile(r"\w*ConnectionPool\([^)]*\): ")  # how the errors of its HTTP library begin
@@ -116,7 +120,7 @@ class StudioSetup(LabelStudio):
     @translated
     def create_project(self, title: str, label_config: str) -> Project:
         """A new project with this labeling interface."""
-        made = self._client.projects.create(title=title, label_config=label_config)
+        made = self._client.projects.create(title=title, label_config=label_config, request_options=_ONCE)
         return self.project(_id(made.id, "project"))
 
     @translated
@@ -134,7 +138,7 @@ class StudioSetup(LabelStudio):
                 recursive_scan=True,
                 presign_ttl=_PRESIGN_MINUTES,
                 **wanted,
-                request_options={"timeout_in_seconds": _STORAGE_S},
+                request_options={"timeout_in_seconds": _STORAGE_S, **_ONCE},
             )
             return _id(made.id, "source storage"), "made"
         number = _id(found.id, "source storage")
@@ -153,7 +157,7 @@ class StudioSetup(LabelStudio):
                 title=storage.uri,
                 prefix=storage.prefix.rstrip("/"),  # Label Studio puts a slash behind it, whatever it ends with
                 **wanted,
-                request_options={"timeout_in_seconds": _STORAGE_S},
+                request_options={"timeout_in_seconds": _STORAGE_S, **_ONCE},
             )
             return _id(made.id, "target storage"), "made"
         number = _id(found.id, "target storage")
@@ -183,7 +187,7 @@ class StudioSetup(LabelStudio):
         wanted: dict[str, Any] = {"url": url, "send_payload": True, "send_for_all_actions": True, "is_active": True}
         hooks = [each for each in self._client.webhooks.list(project=str(project)) if _same_address(each.url, url)]
         if not hooks:
-            self._client.webhooks.create(project=project, headers=dict(headers), **wanted)
+            self._client.webhooks.create(project=project, headers=dict(headers), **wanted, request_options=_ONCE)
             return "made"
         first, *others = hooks
         for other in others:
@@ -210,7 +214,7 @@ class StudioSetup(LabelStudio):
             secret = {"basic_auth_pass": basic_auth[1]}
         found = next((each for each in self._client.ml.list(project=project) if same_place(each.url, url)), None)
         if found is None:
-            self._client.ml.create(project=project, title=title, **wanted, **secret)
+            self._client.ml.create(project=project, title=title, **wanted, **secret, request_options=_ONCE)
             return "made"
         # Its title is the version of the model that serves; the service sees to it.
         self._client.ml.update(_id(found.id, "ML backend"), project=project, **wanted, **secret)

@@ -48,6 +48,14 @@ def server() -> Iterator[Server]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def bucket(s3: AwsClient) -> str:
+    """One for all, since SeaweedFS keeps room for each; the keys differ."""
+    name = "image-sources"
+    s3.create_bucket(Bucket=name)
+    return name
+
+
 @pytest.fixture
 def images(
     tmp_path: Path, server: Server, s3: AwsClient, bucket: str, aws_env: dict[str, str], monkeypatch: pytest.MonkeyPatch

@@ -240,3 +240,25 @@ def test_a_storage_that_is_gone_has_no_state(script: Script, studio: StudioSetup
 
     with pytest.raises(LabelStudioError, match="not there any more"):
         studio.sync_state(3, 4)
+
+
+def test_what_is_to_be_made_is_asked_for_once_since_label_studio_may_have_made_it_and_failed_then(
+    studio: StudioSetup, script: Script
+):
+    locked = (500, {"detail": "database is locked"})
+    script.answers |= dict.fromkeys(("POST /api/projects", "POST /api/webhooks", "POST /api/ml"), locked)
+    script.answers |= {"GET /api/webhooks": (200, []), "GET /api/ml": (200, [])}
+
+    for make in (
+        lambda: studio.create_project("Birds", "<View/>"),
+        lambda: studio.ensure_webhook(1, "http://b:9090/webhook", {}),
+        lambda: studio.ensure_backend(1, "http://b:9090", title="none", basic_auth=None),
+    ):
+        with pytest.raises(LabelStudioAwayError):
+            make()
+
+    assert [name for name, _ in script.sent if name.startswith("POST")] == [
+        "POST /api/projects",
+        "POST /api/webhooks",
+        "POST /api/ml",
+    ]

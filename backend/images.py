@@ -215,16 +215,20 @@ def _require_few_pixels(image: Image.Image) -> None:
 
 
 def as_shown(image: Image.Image, *, side: int) -> tuple[Image.Image, tuple[int, int]]:
-    """Decode to RGB, upright and at most `side` pixels long (never enlarged); say the full size as shown, too."""
+    """Decode to RGB, upright and at most `side` pixels long (never enlarged); say the full size as shown, too.
+
+    A JPEG can be decoded at a half, a quarter or an eighth. Where that is `side` or up to a sixteenth shorter it stays
+    so, as with most cameras' 4032 pixels for a side of 1024 or 512: nothing is left to shrink then.
+    """
     full = image.size
-    drafted = image.draft("RGB", fitted(full, side=side))  # decodes a JPEG at a fraction, never below that size
+    drafted = image.draft("RGB", fitted(full, side=side - side // 16))  # at a fraction, never below that size
     image.load()
     full = full if drafted else image.size
     factor = max(1, max(image.size) // (2 * side))
-    rgb, wanted = to_rgb(image, factor=factor), fitted(full, side=side)
-    if rgb.size != wanted:
+    rgb = to_rgb(image, factor=factor)
+    if max(rgb.size) > side:
         box = (0, 0, image.width / factor, image.height / factor)
-        rgb = rgb.resize(wanted, Image.Resampling.BILINEAR, box=box)
+        rgb = rgb.resize(fitted(full, side=side), Image.Resampling.BILINEAR, box=box)
     return turned(rgb, image, full)
 
 

@@ -236,6 +236,22 @@ def test_the_full_size_is_the_one_shown_whoever_turns_the_image(kind: str, orien
     assert segmenter_images.decode(body, side=40)[1] == shown
 
 
+@pytest.mark.parametrize(
+    ("full", "sent"),
+    [
+        ((806, 605), (101, 76)),  # an eighth is a little shorter than 105: it stays so
+        ((840, 630), (105, 79)),
+        ((784, 588), (105, 79)),  # an eighth would be 98, too short: a quarter, made smaller
+        ((848, 636), (105, 79)),  # an eighth would be too long
+        ((100, 75), (100, 75)),
+    ],
+    ids=str,
+)
+def test_a_jpeg_stays_as_decoded_where_that_is_nearly_as_wanted(full: tuple[int, int], sent: tuple[int, int]):
+    shown, shown_wh = backend_images.as_shown(Image.open(io.BytesIO(encoded(Image.new("RGB", full), "JPEG"))), side=105)
+    assert (shown.size, shown_wh) == (sent, full)
+
+
 MEASURE = """
 import io, resource, sys
 from PIL import Image

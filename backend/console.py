@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO, TypeVar
 
-from backend.errors import AwayError, BackendError
+from backend.errors import BackendError
+from backend.patience import patiently
 
 T = TypeVar("T")
 PATIENT_S = 2.0  # without progress a person waits this long
 REWRITE_S = 1.0  # on a terminal
 REPEAT_S = 10.0  # elsewhere, where each time is a line
 _TICK_S = 0.2
-_RETRY_S = 1.0
 
 
 @dataclass(slots=True)
@@ -67,15 +67,13 @@ class Console:
         Raises:
             AwayError: the time is over.
         """
-        end = self.clock() + seconds
-        while True:
-            try:
-                return call()
-            except AwayError as error:
-                if self.clock() >= end:
-                    raise
-                self.progress(f"waiting for up to {seconds:.0f} s: {error}")
-                self.sleep(_RETRY_S)
+        return patiently(
+            call,
+            seconds=seconds,
+            tell=lambda error: self.progress(f"waiting for up to {seconds:.0f} s: {error}"),
+            clock=self.clock,
+            sleep=self.sleep,
+        )
 
     def _cleared(self) -> str:
         was_open, self._open = self._open, False

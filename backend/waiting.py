@@ -6,21 +6,20 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from backend.errors import AwayError, BackendError, LabelStudioError
 from backend.label_studio import Prediction
+from backend.patience import patiently
 from backend.predictor import Outcome
 from backend.regions import LabelConfig
 from backend.state import ProjectState
 
-T = TypeVar("T")
 Task = Mapping[str, Any]
 BATCH = 20  # predictions that are stored by one call
 STORE_SECONDS = 2.0  # what is predicted waits no longer than that for others to be stored with
 _AHEAD = 4 * BATCH  # predictions that may wait for Label Studio before no more are made
 _TICK_S = 0.2
-_RETRY_S = 1.0
 
 
 class LaterPredictor(Protocol):
@@ -198,19 +197,3 @@ def _prediction(done: Done) -> Prediction:
     return Prediction(
         task=done.task, result=item["result"], score=item.get("score"), model_version=item["model_version"]
     )
-
-
-def patiently(call: Callable[[], T], *, seconds: float) -> T:
-    """What *call* returns; called again for so many *seconds* while something that it needs does not answer.
-
-    Raises:
-        AwayError: the time is over.
-    """
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            return call()
-        except AwayError:
-            if time.monotonic() >= end:
-                raise
-        time.sleep(_RETRY_S)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from backend import patience
 from backend import waiting as module
 from backend.errors import AwsError, LabelStudioAwayError, LabelStudioError
 from backend.label_studio import Prediction
@@ -167,7 +168,7 @@ def test_a_prediction_that_is_refused_harms_no_other():
 
 
 def test_where_label_studio_is_away_for_a_moment_it_is_asked_again(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "_RETRY_S", 0.0)
+    monkeypatch.setattr(patience, "_RETRY_S", 0.0)
 
     class Away(FakeStudio):
         times = 3

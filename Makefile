@@ -82,7 +82,7 @@ demo-check: $(VENV)/.demo $(LABEL_STUDIO)/.done  ## The same without a person: m
 test: $(VENV)/.dev $(LABEL_STUDIO)/.done  ## Run the tests
 	@$(BIN)/python -m pytest --cov -n 2 --no-loadscope-reorder
 
-bench: $(VENV)/.bench  ## Measure, beside others' programs: writes bench/results.json and the README's table (REALSET=folder: real photos)
+bench: $(VENV)/.dev $(VENV)/.bench  ## Measure, beside others' programs: writes bench/results.json and the README's table (REALSET=folder: real photos)
 	@$(BIN)/python -m bench --realset "$(REALSET)"
 
 check: lint test  ## What CI checks: code, types, imports, the pipeline's definition, tests

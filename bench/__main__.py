@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import machine, polygons, predicting, preprocessing, rasterising, samples, scoring
+from bench import machine, polygons, predicting, preprocessing, rasterising, samples, scoring, webhook
 from bench.errors import BenchError
 from bench.table import with_table
 from bench.terminal import say
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("polygons", "rasterising", "preprocess", "preprocess_large", "predict", "scores")
+PARTS = ("polygons", "rasterising", "preprocess", "preprocess_large", "predict", "webhook", "scores")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +50,7 @@ def _measured(realset: Path, parts: Sequence[str]) -> dict[str, Any]:
         "preprocess": preprocessing.measure,
         "preprocess_large": preprocessing.measure_large,
         "predict": predicting.measure,
+        "webhook": webhook.measure,
         "scores": lambda: scoring.measure(known),
     }
     results = {part: measure[part]() for part in PARTS if part in parts}

@@ -35,7 +35,13 @@ def with_table(readme: str, results: Results) -> str:
 def render(results: Results) -> str:
     """The sentence on the machine and the table."""
     machine, polygons = results["machine"], results["polygons"]
-    rows = [*_polygons(polygons), *_predict(results["predict"]), *_preprocess(results), *_scores(results["scores"])]
+    rows = [
+        *_polygons(polygons),
+        *_predict(results["predict"]),
+        *_webhook(results["webhook"]),
+        *_preprocess(results),
+        *_scores(results["scores"]),
+    ]
     return "\n".join(
         [
             f"On {machine['cores']} cores ({machine['cpu']}), {polygons['masks']} {SOURCES[results['data']]}:",
@@ -79,6 +85,16 @@ def _predict(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             f"350 tasks in one `/predict`, an endpoint {'that hangs' if seconds is None else f'of {seconds:g} s'}",
             f"{each['answered']} answered in {each['seconds']:.1f} s",
             f"deadline {each['deadline_seconds']:g} s",
+        )
+
+
+def _webhook(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for name, what in (("authorizer", "who checks the password"), ("trigger", "who counts")):
+        each = found[name]
+        yield (
+            f"Lambda's webhook on one core, {what}, ms",
+            f"{each['warm_ms']:.1f} (95 %: {each['warm_ms_p95']:.1f})",
+            f"by a new instance: {each['cold_ms']:.0f}; Label Studio waits for {found['allowed_ms']}",
         )
 
 

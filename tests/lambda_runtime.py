@@ -190,15 +190,24 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Function:
-    """The built zip file, unpacked, and its instances."""
+    """A zip file, the built one if none is given, unpacked, and its instances."""
 
-    def __init__(self, folder: Path, service: LambdaService, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        service: LambdaService,
+        environment: Mapping[str, str],
+        *,
+        package: bytes | None = None,
+        handler: str = HANDLER,
+    ) -> None:
         self.service = service
+        self.handler = handler
         self.task = folder / "task"
         self.log_path = folder / "function.log"
         self._runtime = folder / "runtime"
-        with zipfile.ZipFile(io.BytesIO(build_package())) as package:
-            package.extractall(self.task)
+        with zipfile.ZipFile(io.BytesIO(package or build_package())) as opened:
+            opened.extractall(self.task)
         _link(self._runtime, (*_BESIDE, *_CLIENT))
         self.environment = {
             "PATH": os.defpath,
@@ -211,6 +220,7 @@ class Function:
             **environment,
         }
         self._instances: list[subprocess.Popen[bytes]] = []
+        self._started = 0
 
     @property
     def log(self) -> str:
@@ -219,11 +229,12 @@ class Function:
 
     def start(self) -> None:
         """Start an instance; each has a disk of its own."""
-        disk = self.task.parent / f"disk{len(self._instances)}"
+        disk = self.task.parent / f"disk{self._started}"
         disk.mkdir()
+        self._started += 1
         # Where calls of AWS are recorded, so are this one's, which starts without what records the others.
         start = str(aws_calls.__file__) if aws_calls.FILE in self.environment else "-m"
-        command = [*self.python(), start, "awslambdaric", HANDLER]
+        command = [*self.python(), start, "awslambdaric", self.handler]
         with self.log_path.open("ab") as log:
             process = subprocess.Popen(
                 command,

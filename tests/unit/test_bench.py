@@ -58,6 +58,11 @@ def test_350_tasks_were_answered_before_the_deadline_whatever_the_endpoint_took(
     assert all(each["seconds"] <= each["deadline_seconds"] + 1 for each in RESULTS["predict"]["bulk"])
 
 
+def test_label_studios_second_is_enough_for_a_webhook_though_both_functions_start_for_it():
+    webhook = RESULTS["webhook"]
+    assert webhook["authorizer"]["cold_ms_max"] + webhook["trigger"]["cold_ms_max"] < webhook["allowed_ms"]
+
+
 def test_nothing_of_the_machine_but_its_kind_is_told():
     assert RESULTS["machine"].keys() == {"cpu", "cores", "system", "python", "versions"}
 

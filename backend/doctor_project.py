@@ -37,6 +37,8 @@ class Studio(Protocol):
 class Cloud(Protocol):
     """What is asked of AWS."""
 
+    @property
+    def region(self) -> str: ...
     def endpoint(self, project: int) -> Endpoint | None: ...
     def newest_approved(self, project: int) -> ModelPackage | None: ...
     def get_json(self, uri: str) -> Mapping[str, object]: ...
@@ -85,6 +87,7 @@ class ProjectDoctor:
         """Whether the labels that the model gives are in the labeling interface."""
         package = self.cloud.newest_approved(self.project.id)
         if package is None or not package.dataset:
+            yield ok(self._name("labels"), "no approved model yet to compare the labeling interface with")
             return
         told = self.cloud.get_json(f"{package.dataset}dataset.json").get("labels")
         trained = [str(each) for each in told] if isinstance(told, Sequence) else []
@@ -124,6 +127,9 @@ class ProjectDoctor:
             uri = f"s3://{place.bucket}/{place.prefix}"
             if place.status == "failed":
                 yield wrong(self._name(what), f"{uri}: {place.problem or 'failed'} (Settings > Cloud Storage > Sync)")
+            elif place.region not in {"", self.cloud.region}:
+                todo = f"set Region Name to {self.cloud.region} in Settings > Cloud Storage"
+                yield wrong(self._name(what), f"{uri}: Label Studio looks for it in {place.region}: {todo}")
             else:
                 yield ok(self._name(what), f"{uri}: {place.status or 'there'}")
 

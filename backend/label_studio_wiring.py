@@ -38,12 +38,13 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A storage of a project."""
+    """A storage of a project; *region* is '' where Label Studio was told of none, or of an address instead."""
 
     bucket: str
     prefix: str
     status: str
     problem: str = ""
+    region: str = ""
 
 
 class StudioWiring(LabelStudio):
@@ -125,7 +126,13 @@ class StudioWiring(LabelStudio):
 
 def _place(found: Any) -> Place:  # noqa: ANN401  # the SDK has a class for each kind
     problem = (found.traceback or "").strip().splitlines()[-1:]
-    return Place(found.bucket or "", (found.prefix or "").rstrip("/"), str(found.status or ""), "".join(problem))
+    return Place(
+        bucket=found.bucket or "",
+        prefix=(found.prefix or "").rstrip("/"),
+        status=str(found.status or ""),
+        problem="".join(problem),
+        region="" if found.s3endpoint else found.region_name or "",
+    )
 
 
 def _id(value: int | None) -> int:

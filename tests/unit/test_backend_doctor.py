@@ -173,7 +173,8 @@ class Studio:
     refusal: str = ""
     interface: str = labeling_interface(("Beak", "Wing"))  # a text
     serving: Endpoint | None = None
-    trained: tuple[str, ...] = ("Beak", "Wing")
+    trained: tuple[str, ...] | None = ("Beak", "Wing")
+    region: str = "eu-west-1"
     health: Answer = Answer(200, 0.01)  # noqa: RUF009  # frozen
     out_of_reach: str = ""
     unasked: Answer = Answer(401, 0.1)  # noqa: RUF009  # frozen
@@ -209,10 +210,10 @@ class Studio:
         return self.serving
 
     def newest_approved(self, project: int) -> ModelPackage | None:
-        return ModelPackage("arn", 2, "s3://birds/d/", "job")
+        return None if self.trained is None else ModelPackage("arn", 2, "s3://birds/d/", "job")
 
     def get_json(self, uri: str) -> Mapping[str, object]:
-        return {"labels": list(self.trained)}
+        return {"labels": list(self.trained or ())}
 
     def ask(self, method: str, url: str, *, auth: tuple[str, str] | None = None) -> Answer:
         if method == "POST":
@@ -232,6 +233,17 @@ def test_a_project_in_order_has_nothing_wrong(tmp_path: Path):
     assert {each.state for each in in_studio(tmp_path, Studio())} == {State.OK}
 
 
+def test_before_there_is_a_model_its_labels_cannot_be_wrong(tmp_path: Path):
+    found = {each.name: each for each in in_studio(tmp_path, Studio(trained=None))}
+    assert found["3: labels"].state is State.OK
+    assert "no approved model yet" in found["3: labels"].text
+
+
+def test_a_storage_in_the_buckets_region_is_in_order(tmp_path: Path):
+    studio = Studio(source=Place("birds", "images", "completed", region="eu-west-1"))
+    assert {each.state for each in in_studio(tmp_path, studio)} == {State.OK}
+
+
 def test_a_project_in_order_with_the_lambda_function_has_nothing_wrong(tmp_path: Path):
     studio = Studio(hook=replace(HOOK, url=TRIGGER), connection=None)
     assert {each.state for each in in_studio(tmp_path, studio, trigger=TRIGGER)} == {State.OK}
@@ -245,6 +257,11 @@ def test_a_project_in_order_with_the_lambda_function_has_nothing_wrong(tmp_path:
         (Studio(interface="<View/>"), "3: interface", "PolygonLabels"),
         (Studio(trained=("Beak", "Foot")), "3: labels", "model 2 gives Foot, left out here"),
         (Studio(source=Place("birds", "images", "failed", "denied")), "3: source storage", "denied"),
+        (
+            Studio(target=Place("birds", "annotations", "completed", region="us-east-2")),
+            "3: target storage",
+            "s3://birds/annotations: Label Studio looks for it in us-east-2: set Region Name to eu-west-1",
+        ),
         (Studio(connection=replace(CONNECTION, connected=False, problem="refused")), "3: ML backend", "(refused)"),
         (Studio(connection=replace(CONNECTION, timeout_s=60.0)), "3: ML backend", "PREDICT_TIMEOUT_SECONDS"),
         (Studio(health=Answer(401, 0.1)), "3: health", "refuses BASIC_AUTH_USER"),

@@ -11,6 +11,27 @@ from tests.infra.policies import Document, Request, Verdict, evaluate
 
 PATH = templates.FOLDER / "operator-policy.json"
 COMMANDS = r"-m backend (provision|destroy|doctor)\b"
+FORBIDDEN = {
+    "read another bucket": Request("s3:GetObject", "arn:aws:s3:::payroll/a.csv"),
+    "delete another bucket": Request("s3:DeleteBucket", "arn:aws:s3:::payroll"),
+    "give an administrator's role a policy": Request("iam:PutRolePolicy", f"arn:aws:iam::{ACCOUNT}:role/admin"),
+    "hand on an administrator's role": Request("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/admin"),
+    "make a user": Request("iam:CreateUser", f"arn:aws:iam::{ACCOUNT}:user/birds-ann"),
+    "delete the stack of another deployment": Request(
+        "cloudformation:DeleteStack", f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/cars-core/1"
+    ),
+    "delete the endpoint of another deployment": Request(
+        "sagemaker:DeleteEndpoint", f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/cars-p1"
+    ),
+    "make an endpoint in another region": Request(
+        "sagemaker:CreateEndpoint", f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}:endpoint/birds-p1"
+    ),
+    "call the function of another deployment": Request(
+        "lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:cars-trigger"
+    ),
+    "publish for another deployment": Request("sns:Publish", f"arn:aws:sns:{REGION}:{ACCOUNT}:cars"),
+    "start a machine": Request("ec2:RunInstances", f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/*"),
+}
 
 
 def policy(name: str = "birds") -> list[Document]:

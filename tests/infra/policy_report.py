@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.infra import operator
 from tests.infra.account import ACCOUNT, REGION
 from tests.infra.asked import asked
 from tests.infra.calls import Call
@@ -48,6 +49,20 @@ SageMakerRoleArn and SecretArn stand for names that CloudFormation makes up.
 """
 
 
+_OPERATOR = """
+## Who runs `provision`, `destroy` and `doctor` (`infra/operator-policy.json`)
+
+For a deployment `birds`. These commands work through CloudFormation, which makes and deletes with the rights of the
+person who calls it: so the policy grants services on the deployment's names, and not single calls, and that nothing of
+it is unused cannot be said. What is held against it: all calls that the commands themselves make, as recorded in
+`tests/e2e/test_provision.py` and `tests/e2e/test_aws_transcript.py`, and the actions that CloudFormation's own schemas
+name for each type of resource in the templates (`tests/unit/test_infra_operator.py`). None of them is refused.
+
+It is a policy for an administrator of the account: who may make roles and policies, be it under the deployment's names
+alone, can make one that may do more.
+"""
+
+
 def text(stacks: Deployed) -> str:
     """The page."""
     found, seen = asked(stacks), read_seen()
@@ -59,6 +74,7 @@ def text(stacks: Deployed) -> str:
             getattr(stacks, policy), found[policy], seen.get("function" if policy == "trainer" else policy, ())
         )
         parts += _forbidden(policy, stacks)
+    parts += [_OPERATOR, *_of_operator()]
     return _named("\n".join(parts), stacks) + "\n"
 
 
@@ -89,6 +105,18 @@ def _granted(documents: Iterable[Document], found: Sequence[Request], seen: Iter
             alone = [{"Statement": [statement]}]
             count = str(len({str(each) for each in found if evaluate(alone, each) is Verdict.ALLOWED}))
         yield f"| {statement['Sid']} | {may} | {on} | {count} |"
+
+
+def _of_operator() -> Iterator[str]:
+    yield "| statement | may | on |"
+    yield "| --- | --- | --- |"
+    for statement in statements(operator.policy()):
+        may, on = ("<br>".join(f"`{each}`" for each in _listed(statement[key])) for key in ("Action", "Resource"))
+        yield f"| {statement['Sid']} | {may} | {on}{_condition(statement)} |"
+    yield from ("", "| it may not | that is | what becomes of it |", "| --- | --- | --- |")
+    for what, request in operator.FORBIDDEN.items():
+        verdict = evaluate(operator.policy(), request).value
+        yield f"| {what} | `{request.action}` on `{request.resource}` | {verdict} |"
 
 
 def _condition(statement: Mapping[str, Any]) -> str:

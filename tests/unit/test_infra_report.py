@@ -2,6 +2,7 @@
 
 import re
 
+from tests.infra import operator
 from tests.infra.deployed import deployed
 from tests.infra.forbidden import FORBIDDEN
 from tests.infra.policy_report import PATH, text
@@ -23,3 +24,9 @@ def test_nothing_is_refused_nothing_granted_for_nothing_and_every_forbidden_call
 
 def test_thirty_calls_are_forbidden_to_the_backend():
     assert len(FORBIDDEN["backend"]) >= 30
+
+
+def test_who_runs_the_commands_has_a_part_of_the_page_and_may_do_none_of_what_is_forbidden():
+    part = PAGE.partition("## Who runs ")[2]
+    verdicts = re.findall(r"^\| .+ \| `.+` on `.+` \| (.+) \|$", part, re.MULTILINE)
+    assert verdicts == ["not allowed"] * len(operator.FORBIDDEN)

@@ -1,12 +1,10 @@
 """Images: from the reference in a task to bytes, and from bytes to what an endpoint takes."""
 
-import base64
 import hashlib
 import io
 import logging
 import re
 import struct
-import urllib.parse
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from backend.aws import split_s3_uri
 from backend.bucket_images import BucketImages
 from backend.config import Settings
+from backend.data_uri import decode_data_uri
 from backend.dataset import Selection
 from backend.downloads import Downloads
 from backend.errors import AwsError, BackendError, ImageAwayError, ImageError
@@ -89,7 +88,7 @@ class Images:
         Raises:
             ImageError: it cannot be had or read; an ImageAwayError where it may be had later.
         """
-        side = self._settings.predict_side
+        side, reference = self._settings.predict_side, _lower_scheme(reference)
         if reference.startswith("data:"):  # all of it is here
             return self._prepare(reference, task, side)
         key = cache_key(reference, project=project, side=side)
@@ -109,10 +108,11 @@ class Images:
         Raises:
             ImageError: it cannot be had; an ImageAwayError where it may be had later.
         """
+        reference = _lower_scheme(reference)
         if reference.startswith("s3://"):
             return self._fetch_s3(reference, task)
         if reference.startswith("data:"):
-            return _decode_data_uri(reference)
+            return decode_data_uri(reference)
         if _UPLOAD.match(reference):
             return self._fetch_file(reference, task)
         path = reference.removeprefix(self._settings.label_studio_url)
@@ -160,14 +160,10 @@ class Images:
         return key
 
 
-def _decode_data_uri(uri: str) -> bytes:
-    header, _, body = uri.partition(",")
-    if not header.endswith(";base64"):
-        return urllib.parse.unquote_to_bytes(body)
-    try:
-        return base64.b64decode(body, validate=True)
-    except ValueError as error:  # also when it is no ASCII
-        raise ImageError(f"the task's data: address cannot be read: {error}") from error
+def _lower_scheme(reference: str) -> str:
+    """``HTTPS://...`` is ``https://...`` (RFC 3986, 3.1)."""
+    scheme, colon, rest = reference.partition(":")
+    return f"{scheme.lower()}{colon}{rest}" if scheme.isalnum() else reference
 
 
 def prepare_image(body: bytes, *, side: int) -> PreparedImage:

@@ -56,6 +56,9 @@ def images(tmp_path: Path, cloud: FakeCloud, studio: FakeStudio) -> Images:
         pytest.param("/data/upload/3/x.jpg", b"upload", id="upload"),
         pytest.param("http://labelstudio.example.com:8080/data/upload/3/x.jpg", b"upload", id="upload with its host"),
         pytest.param("data:image/png;base64,aGVsbG8=", b"hello", id="data"),
+        pytest.param("DATA:image/png;BASE64,aGVs bG8", b"hello", id="data with spaces and without padding"),
+        pytest.param("data:image/png;base64,%2B%2B%2B%2B", b"\xfb\xef\xbe", id="data, percent-encoded"),
+        pytest.param("S3://birds/a b.jpg", b"own", id="a scheme in capitals"),
         pytest.param("data:text/plain,hello%20you", b"hello you", id="data that is not base64"),
     ],
 )

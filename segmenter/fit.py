@@ -30,7 +30,7 @@ class Recipe:
     learning_rate: float = 4e-3
     backbone_factor: float = 0.1
     weight_decay: float = 1e-4
-    frozen_blocks: int = 3
+    frozen_blocks: int = 5
     ema_decay: float = 0.97
     warmup_steps: int = 10
     head_batch: int = 8
@@ -97,9 +97,8 @@ class _FineTuning:
     """The network in training, its moving average, and what moves it."""
 
     def __init__(self, network: SegmentationNetwork, recipe: Recipe, pace: "_Pace") -> None:
-        network.backbone.frozen_blocks = recipe.frozen_blocks
+        network.backbone.freeze(recipe.frozen_blocks)
         network.train()
-        network.backbone.eval()  # its normalisation keeps ImageNet's statistics: those of five images are noise
         self.network, self.pace, self.decay = network, pace, recipe.ema_decay
         self.average = copy.deepcopy(network).eval()
         self.optimizer = _optimizer(network, recipe)

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
 CARD = "model.json"
 ARCHIVE = "model.tar.gz"
-FORMAT = 1
+FORMAT = 2
+UNFOLDED = 1  # the format with the backbone's normalisations beside its convolutions
 # Larger members of an archive are not ours.
 MAX_MEMBER_BYTES = 512 * 1024 * 1024
 
@@ -59,10 +60,6 @@ class SavedModel:
             raise ModelError(f"{WEIGHTS} does not fit {self.card.architecture}: {error}") from error
         return built.eval()
 
-    def backbone_weights(self) -> dict[str, Tensor]:
-        """The part that does not depend on the classes."""
-        return {name: tensor for name, tensor in self.weights.items() if name.startswith("backbone.")}
-
 
 def save(folder: Path, trained: SegmentationNetwork, card: ModelCard) -> None:
     """Write the two files; the card comes last, so that a folder with a card has whole weights."""
@@ -81,9 +78,16 @@ def load(folder: Path) -> SavedModel:
     files = _from_archive(folder / ARCHIVE) if (folder / ARCHIVE).is_file() else _from_folder(folder)
     card = _read_card(files[CARD])
     try:
-        return SavedModel(card, safetensors.torch.load(files[WEIGHTS]))
+        weights = safetensors.torch.load(files[WEIGHTS])
     except (SafetensorError, ValueError) as error:
         raise ModelError(f"{WEIGHTS} in {folder} cannot be read: {error}") from error
+    return SavedModel(card, _folded(weights) if card.format == UNFOLDED else weights)
+
+
+def _folded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the earlier format; the decoder has its normalisations still."""
+    own = {name: tensor for name, tensor in weights.items() if name.startswith("backbone.")}
+    return {name: tensor for name, tensor in weights.items() if name not in own} | backbone.folded(own)
 
 
 def _from_folder(folder: Path) -> dict[str, bytes]:
@@ -117,9 +121,9 @@ def _read_card(text: bytes) -> ModelCard:
         card = ModelCard(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{CARD} is not a model card of this program: {error}") from error
-    if (card.format, card.architecture) != (FORMAT, network.ARCHITECTURE):
+    if card.format not in {UNFOLDED, FORMAT} or card.architecture != network.ARCHITECTURE:
         raise ModelError(
             f"{CARD} names format {card.format} and architecture {card.architecture}; "
-            f"this program knows format {FORMAT} and {network.ARCHITECTURE}"
+            f"this program knows formats up to {FORMAT} and {network.ARCHITECTURE}"
         )
     return card

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from segmenter.augment import Views
-from segmenter.backbone import CHANNELS, EfficientNetLite, load_imagenet
+from segmenter.backbone import CHANNELS, EfficientNetLite, folded, load_imagenet
 from segmenter.clock import Clock
 from segmenter.config import Hyperparameters
 from segmenter.data import Sample
@@ -48,11 +48,25 @@ def test_the_backbone_gives_maps_at_strides_4_to_32():
 
 def test_no_gradient_enters_the_frozen_blocks():
     network = build(3)
-    network.backbone.frozen_blocks = 3
+    network.backbone.freeze(3)
     torch.autograd.backward(network(torch.zeros(2, 3, 64, 64)).sum())
     touched = {name for name, parameter in network.backbone.named_parameters() if parameter.grad is not None}
     assert not any(name.startswith(("stem", "blocks.0.", "blocks.1.", "blocks.2.")) for name in touched)
     assert any(name.startswith("blocks.3.") for name in touched)
+    assert not any(".depthwise." in name for name in touched)
+
+
+def test_a_folded_normalisation_gives_what_it_gave_beside_its_convolution():
+    convolution, norm = torch.nn.Conv2d(3, 5, 3, bias=False), torch.nn.BatchNorm2d(5, eps=1e-3).eval()
+    for tensor in (*norm.parameters(), norm.running_mean, norm.running_var):
+        assert tensor is not None
+        tensor.data.uniform_(0.5, 2)
+    apart = torch.nn.ModuleDict({"stem": torch.nn.Sequential(convolution, norm), "other": torch.nn.Linear(1, 1)})
+    together = torch.nn.ModuleDict({"stem": torch.nn.Conv2d(3, 5, 3), "other": torch.nn.Linear(1, 1)})
+    together.load_state_dict(folded(apart.state_dict()))
+    image = torch.rand(2, 3, 8, 8)
+    assert torch.allclose(together["stem"](image), apart["stem"](image), atol=1e-5)
+    assert torch.equal(together.state_dict()["other.weight"], apart.state_dict()["other.weight"])
 
 
 def test_views_are_square_and_one_seed_draws_the_same_ones():

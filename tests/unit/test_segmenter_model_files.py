@@ -6,9 +6,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
-from segmenter import model_io, warm_start
+from segmenter import backbone, model_io, warm_start
 from segmenter.config import Hyperparameters
 from segmenter.errors import ModelError
 from segmenter.model_io import CARD, WEIGHTS, ModelCard
@@ -81,6 +82,40 @@ def test_a_model_of_another_architecture_is_refused_by_its_name(tmp_path: Path):
     card = json.loads((tmp_path / CARD).read_text())
     (tmp_path / CARD).write_text(json.dumps(card | {"architecture": "unet"}))
     with pytest.raises(ModelError, match="architecture unet"):
+        model_io.load(tmp_path)
+
+
+def unfolded(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """As the first format had them: a convolution without bias, and a normalisation, here one that does nothing."""
+    found = {}
+    for name, tensor in weights.items():
+        layer, _, leaf = name.rpartition(".")
+        if not name.startswith("backbone."):
+            found[name] = tensor
+        elif leaf == "weight":
+            found |= {f"{layer}.0.weight": tensor, f"{layer}.1.weight": torch.ones(len(tensor))}
+            found |= {f"{layer}.1.running_mean": torch.zeros(len(tensor))}
+            found |= {f"{layer}.1.running_var": torch.ones(len(tensor)) - backbone.NORM_EPSILON}
+        else:
+            found[f"{layer}.1.bias"] = tensor
+    return {name: tensor.contiguous() for name, tensor in found.items()}
+
+
+def test_a_model_of_the_first_format_is_read_still(tmp_path: Path):
+    network = saved(tmp_path)
+    card = json.loads((tmp_path / CARD).read_text())
+    (tmp_path / CARD).write_text(json.dumps(card | {"format": 1}))
+    (tmp_path / WEIGHTS).write_bytes(safetensors.torch.save(unfolded(network.state_dict())))
+    pixels = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.allclose(model_io.load(tmp_path).network()(pixels), network(pixels), atol=1e-4)
+
+
+def test_a_model_of_a_later_format_is_refused(tmp_path: Path):
+    saved(tmp_path)
+    card = json.loads((tmp_path / CARD).read_text())
+    (tmp_path / CARD).write_text(json.dumps(card | {"format": model_io.FORMAT + 1}))
+    with pytest.raises(ModelError, match=f"names format {model_io.FORMAT + 1}"):
         model_io.load(tmp_path)
 
 

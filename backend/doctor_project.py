@@ -86,8 +86,11 @@ class ProjectDoctor:
     def labels(self) -> Iterator[Finding]:
         """Whether the labels that the model gives are in the labeling interface."""
         package = self.cloud.newest_approved(self.project.id)
-        if package is None or not package.dataset:
+        if package is None:
             yield ok(self._name("labels"), "no approved model yet to compare the labeling interface with")
+            return
+        if not package.dataset:
+            yield unknown(self._name("labels"), f"model {package.version} does not tell what it was trained on")
             return
         told = self.cloud.get_json(f"{package.dataset}dataset.json").get("labels")
         trained = [str(each) for each in told] if isinstance(told, Sequence) else []
@@ -125,12 +128,12 @@ class ProjectDoctor:
             yield none
         for place in here:
             uri = f"s3://{place.bucket}/{place.prefix}"
-            if place.status == "failed":
-                yield wrong(self._name(what), f"{uri}: {place.problem or 'failed'} (Settings > Cloud Storage > Sync)")
-            elif place.region not in {"", self.cloud.region}:
+            if place.region not in {"", self.cloud.region}:
                 todo = f"set Region Name to {self.cloud.region} in Settings > Cloud Storage"
                 yield wrong(self._name(what), f"{uri}: Label Studio looks for it in {place.region}: {todo}")
-            else:
+            if place.status == "failed":
+                yield wrong(self._name(what), f"{uri}: {place.problem or 'failed'} (Settings > Cloud Storage > Sync)")
+            elif place.region in {"", self.cloud.region}:
                 yield ok(self._name(what), f"{uri}: {place.status or 'there'}")
 
     def connection(self) -> Iterator[Finding]:

@@ -56,6 +56,7 @@ class Account:
     )
     stack: Stack | None = None
     denied: frozenset[str] = frozenset()
+    dataset: str = "s3://birds/d/"
     region: str = "eu-west-1"
 
     def _asked(self, what: str) -> None:
@@ -174,6 +175,7 @@ class Studio:
     interface: str = labeling_interface(("Beak", "Wing"))  # a text
     serving: Endpoint | None = None
     trained: tuple[str, ...] | None = ("Beak", "Wing")
+    dataset: str = "s3://birds/d/"
     region: str = "eu-west-1"
     health: Answer = Answer(200, 0.01)  # noqa: RUF009  # frozen
     out_of_reach: str = ""
@@ -210,7 +212,7 @@ class Studio:
         return self.serving
 
     def newest_approved(self, project: int) -> ModelPackage | None:
-        return None if self.trained is None else ModelPackage("arn", 2, "s3://birds/d/", "job")
+        return None if self.trained is None else ModelPackage("arn", 2, self.dataset, "job")
 
     def get_json(self, uri: str) -> Mapping[str, object]:
         return {"labels": list(self.trained or ())}
@@ -237,6 +239,18 @@ def test_before_there_is_a_model_its_labels_cannot_be_wrong(tmp_path: Path):
     found = {each.name: each for each in in_studio(tmp_path, Studio(trained=None))}
     assert found["3: labels"].state is State.OK
     assert "no approved model yet" in found["3: labels"].text
+
+
+def test_a_model_that_was_registered_by_hand_cannot_be_compared(tmp_path: Path):
+    found = {each.name: each for each in in_studio(tmp_path, Studio(dataset=""))}
+    assert found["3: labels"].state is State.UNKNOWN
+    assert "model 2 does not tell what it was trained on" in found["3: labels"].text
+
+
+def test_a_sync_that_failed_does_not_hide_the_wrong_region(tmp_path: Path):
+    studio = Studio(source=Place("birds", "images", "failed", "301 Moved Permanently", region="us-east-2"))
+    told = [each.text for each in in_studio(tmp_path, studio) if each.name == "3: source storage"]
+    assert ["us-east-2" in told[0], "301 Moved Permanently" in told[1]] == [True, True]
 
 
 def test_a_storage_in_the_buckets_region_is_in_order(tmp_path: Path):

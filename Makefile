@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole loop on this machine, `make test` runs the tests. Both set up what they need.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install reinstall env demo demo-check test bench check lint definition lock format clean
+.PHONY: help install reinstall env demo demo-check test bench bench-segmenter check lint definition lock format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -84,6 +84,9 @@ test: $(VENV)/.dev $(LABEL_STUDIO)/.done  ## Run the tests
 
 bench: $(VENV)/.dev $(VENV)/.bench  ## Measure, beside others' programs: writes bench/results.json and the README's table (REALSET=folder: real photos)
 	@$(BIN)/python -m bench --realset "$(REALSET)"
+
+bench-segmenter: $(VENV)/.dev $(VENV)/.bench  ## Measure how well the segmenter learns (a quarter of an hour): bench/segmenter.json and the README's table
+	@$(BIN)/python -m bench.learning --realset "$(REALSET)"
 
 check: lint test  ## What CI checks: code, types, imports, the pipeline's definition, tests
 

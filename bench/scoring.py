@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,27 +13,25 @@ from PIL import Image
 from backend.images import prepare_image
 from backend.masks import probabilities_to_polygons
 from bench import defaults
-from bench.errors import BenchError
 from bench.terminal import counted, say
-from pipeline.preprocess import save_mask
+from bench.training import predictor_of, train
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from bench.samples import Photo, Samples
     from segmenter.predictor import Predictor
 
 TRAINED_ON = 16
-VALIDATED_BY = 2
 TRAINING_S = 60
 
 
 def measure(samples: Samples) -> dict[str, Any]:
     """Train on the first photos for a minute, predict those for testing; the part `scores` of the results."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        model = _trained(Path(name), samples)
+        say(f"scores: training on {TRAINED_ON} photos for {TRAINING_S} s")
+        train(Path(name), samples, count=TRAINED_ON, seconds=TRAINING_S)
+        model = predictor_of(Path(name))
         photos = (*samples.test, *samples.train[TRAINED_ON:])
         pairs = np.array([_pair(model, photo) for photo in counted(photos, "scores: photos predicted")])
     scores, ious = pairs[: len(samples.test)].T
@@ -72,46 +66,6 @@ def _mean_of_third(scores: NDArray[np.float64], ious: NDArray[np.float64], *, lo
     order = np.argsort(scores)
     third = max(1, len(order) // 3)
     return float(ious[order[:third] if lowest else order[-third:]].mean())
-
-
-def _trained(base: Path, samples: Samples) -> Predictor:
-    """A network of the segmenter, trained by its own program, in the way SageMaker starts it."""
-    for channel, photos in (("train", samples.train[:TRAINED_ON]), ("validation", samples.train[:VALIDATED_BY])):
-        _write_channel(base / "input/data", channel, photos)
-    hyperparameters = {"num_classes": str(len(samples.labels) + 1), "epochs": "1000", "max_seconds": str(TRAINING_S)}
-    config = base / "input/config/hyperparameters.json"
-    config.parent.mkdir(parents=True)
-    config.write_text(json.dumps(hyperparameters), encoding="utf-8")
-    say(f"scores: training on {TRAINED_ON} photos for {TRAINING_S} s")
-    done = subprocess.run(
-        [sys.executable, "-m", "segmenter", "train"],
-        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise BenchError(f"the training failed: {done.stdout[-500:]}")
-    return _loaded(base / "model")
-
-
-def _loaded(folder: Path) -> Predictor:
-    # Imported here: torch takes seconds, and its threads are not wanted while the rest is timed.
-    from segmenter import model_io  # noqa: PLC0415
-    from segmenter.predictor import Predictor  # noqa: PLC0415
-
-    saved = model_io.load(folder)
-    return Predictor(saved.network(), saved.card.side)
-
-
-def _write_channel(data: Path, channel: str, photos: Sequence[Photo]) -> None:
-    images, masks = data / channel, data / f"{channel}_annotation"
-    images.mkdir(parents=True)
-    masks.mkdir()
-    for photo in photos:
-        (images / f"{photo.name}.jpg").write_bytes(photo.jpeg)
-        save_mask(photo.mask, masks / f"{photo.name}.png")
 
 
 def _pair(model: Predictor, photo: Photo) -> tuple[float, float]:

@@ -25,11 +25,20 @@ def with_table(readme: str, results: Results) -> str:
     Raises:
         ValueError: a marker is missing.
     """
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"wanted the two lines {BEGIN} and {END} in the README")
-    return f"{before}{BEGIN}\n{render(results)}\n{END}{after}"
+    return between(readme, BEGIN, END, render(results))
+
+
+def between(text: str, begin: str, end: str, inner: str) -> str:
+    """The text with *inner* in the place of what stands between its lines *begin* and *end*.
+
+    Raises:
+        ValueError: one of the two is missing.
+    """
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"wanted the two lines {begin} and {end} in the README")
+    return f"{before}{begin}\n{inner}\n{end}{after}"
 
 
 def render(results: Results) -> str:

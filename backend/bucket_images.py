@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias
 from backend.config import Settings
 from backend.dataset import Selection
 from backend.errors import ImageAwayError, ImageError
+from backend.references import normal
 
 logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 600.0  # how long training waits for images whose server is away
@@ -56,18 +57,24 @@ class BucketImages:
             return {task.image: key for task, key in zip(tasks, keys, strict=True) if key is not None}
 
     def _key(self, project: int, reference: str, task: int) -> str | None:
-        own = f"s3://{self._bucket}/"
         try:
-            if reference.startswith(own):
-                return self._present(reference.removeprefix(own))
-            return self._copy(project, reference, task)
+            key = self._found(project, normal(reference), task)
+            self._away.pop(reference, None)
         except ImageAwayError as error:
             if self._is_worth_waiting_for(reference):
                 raise ImageAwayError(f"training waits for the image of task {task}: {error}") from error
             logger.warning("project %s: task %s is left out of training: %s", project, task, error)
         except ImageError as error:
             logger.warning("project %s: task %s is left out of training: %s", project, task, error)
+        else:
+            return key
         return None
+
+    def _found(self, project: int, reference: str, task: int) -> str:
+        own = f"s3://{self._bucket}/"
+        if reference.startswith(own):
+            return self._present(reference.removeprefix(own))
+        return self._copy(project, reference, task)
 
     def _is_worth_waiting_for(self, reference: str) -> bool:
         """A server that is away for a moment must not cost labelled images; one that stays away must not stop all."""

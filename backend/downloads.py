@@ -28,6 +28,7 @@ from backend.errors import ImageAwayError, ImageError
 TOTAL_SECONDS = 60.0  # for a whole file, redirects included
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)  # for each of its pieces
 _REDIRECTS = 5
+_AS_IT_IS = {"Accept-Encoding": "identity"}
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve: TypeAlias = Callable[[str, int], list[str]]
@@ -101,10 +102,11 @@ class Downloads:
         """
         ends = _until.set(time.monotonic() + TOTAL_SECONDS)
         try:
-            with self._client.stream("GET", url, headers=headers) as response:
+            with self._client.stream("GET", url, headers={**(headers or {}), **_AS_IT_IS}) as response:
                 response.raise_for_status()
-                return b"".join(_within(limit, response.iter_bytes(), url))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+                _require_plain(response, url)
+                return b"".join(_within(limit, response.iter_raw(), url))
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: of a name that can be no host
             kind = ImageError if _is_final(error) else ImageAwayError
             raise kind(f"cannot fetch {public(url)}: {_reason(error)}") from error
         finally:
@@ -118,6 +120,13 @@ def public(url: str) -> str:
     return f"{scheme}{separator}{server.rpartition('@')[2]}{slash}{path}"[:200]
 
 
+def _require_plain(response: httpx.Response, url: str) -> None:
+    """Raise an ImageError where the server packed the file, which it was asked not to: it could become any size."""
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in {"", "identity"}:
+        raise ImageError(f"{public(url)} came packed ({coding[:40]}), wanted the file as it is")
+
+
 def _within(limit: int, chunks: Iterator[bytes], url: str) -> Iterator[bytes]:
     size = 0
     for chunk in chunks:
@@ -129,13 +138,13 @@ def _within(limit: int, chunks: Iterator[bytes], url: str) -> Iterator[bytes]:
         yield chunk
 
 
-def _is_final(error: httpx.HTTPError | httpx.InvalidURL) -> bool:
+def _is_final(error: Exception) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code in {400, 404, 410}
-    return isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol)
+    return isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError)
 
 
-def _reason(error: httpx.HTTPError | httpx.InvalidURL) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, httpx.HTTPStatusError):  # its own text has the whole address
         return f"{error.response.status_code} {error.response.reason_phrase}"
     return f"{type(error).__name__}: {error}"
@@ -188,10 +197,11 @@ class _Rules:
 
     def require_name(self, url: httpx.URL) -> None:
         """The same for an address that a proxy will connect to: as much as can be known beforehand."""
-        if _METADATA.fullmatch(url.host):
-            raise _refusal(url.host, "a metadata service")
+        host = url.host.rstrip(".")  # which a name may end with and be the same
+        if _METADATA.fullmatch(host):
+            raise _refusal(host, "a metadata service")
         with contextlib.suppress(OSError, UnicodeError):  # a proxy may know names that are not known here
-            _permitted(url.host, self.resolve(url.host, url.port or 80))
+            _permitted(host, self.resolve(host, url.port or 80))
 
 
 class _Transport(httpx.BaseTransport):

@@ -2,7 +2,8 @@
 
 A hole that other classes fill needs no care: their polygons lie on top of the larger one, and in training, too, the
 smaller is on top. One through which the background shows is opened: a slit of a quarter of a pixel leads from it to
-the outside, so that the region stays one simple polygon and its area is right.
+the outside, so that the region stays one simple polygon and its area is right. That is for the largest holes of a
+region, MOST of them; a sieve with more is nothing that a person would correct, and its smaller holes are covered.
 """
 
 import math
@@ -12,8 +13,9 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from backend.outlines import LATTICE, Points
+from backend.outlines import LATTICE, Points, signed_area
 
+MOST = 64
 _SLIT = 0.25  # pixels; it runs so far from the pixels' corners, too, and thus beside their centres
 
 
@@ -23,7 +25,7 @@ def opened(shell: Points, holes: Sequence[Points]) -> Iterator[Points]:
         yield shell
         return
     region: BaseGeometry = shapely.Polygon(shell)
-    for hole in holes:
+    for hole in sorted(holes, key=lambda each: -abs(signed_area(each)))[:MOST]:
         gap = shapely.Polygon(hole)
         region = region.difference(gap).difference(_slit(gap, region))
     # On a lattice what nearly touches either does or does not, and stays so whatever the numbers are divided by.

@@ -139,17 +139,13 @@ def _unsigned(reference: str) -> str:
     address, mark, query = reference.partition("?")
     if not mark or not address.startswith(("http://", "https://")):
         return reference
-    pairs = urllib.parse.parse_qsl(query, keep_blank_values=True)
-    names = {name.lower() for name, _ in pairs}
+    pairs = [(urllib.parse.unquote_plus(each.partition("=")[0]).lower(), each) for each in query.split("&")]
+    names = {name for name, _ in pairs}
     if not names & _SIGNATURES:
         return reference
     gone = _SIGNATURES | _SIGNED | (_SIGNED_AZURE if "sig" in names else set())
-    kept = [
-        (name, value)
-        for name, value in pairs
-        if name.lower() not in gone and not name.lower().startswith(("x-amz-", "x-goog-"))
-    ]
-    return f"{address}?{urllib.parse.urlencode(kept)}"
+    kept = [each for name, each in pairs if name not in gone and not name.startswith(("x-amz-", "x-goog-"))]
+    return f"{address}?{'&'.join(kept)}"
 
 
 def _encoded(image: PreparedImage) -> bytes:

@@ -5,6 +5,7 @@ import io
 import logging
 import re
 import struct
+import urllib.parse
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +17,11 @@ from PIL import Image, UnidentifiedImageError
 from backend.aws import split_s3_uri
 from backend.bucket_images import BucketImages
 from backend.config import Settings
-from backend.data_uri import decode_data_uri
 from backend.dataset import Selection
 from backend.downloads import Downloads
 from backend.errors import AwsError, BackendError, ImageAwayError, ImageError
 from backend.image_cache import ImageCache, PreparedImage, cache_key
+from backend.references import decode_data_uri, normal
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Images:
         self._files = files
         self._downloads = downloads or Downloads.by(settings)
         self._cache = ImageCache(
-            settings.model_dir / "images", megabytes=settings.image_cache_mb, processes=settings.workers
+            settings.model_dir / "images", megabytes=settings.image_cache_mb, processes=settings.workers + 1
         )
         self._decoding = ThreadPoolExecutor(_DECODED_AT_ONCE, thread_name_prefix="decode")
         self._bucket_images = BucketImages(settings, store=store, copy=self._copied)
@@ -88,7 +89,7 @@ class Images:
         Raises:
             ImageError: it cannot be had or read; an ImageAwayError where it may be had later.
         """
-        side, reference = self._settings.predict_side, _lower_scheme(reference)
+        side, reference = self._settings.predict_side, normal(reference)
         if reference.startswith("data:"):  # all of it is here
             return self._prepare(reference, task, side)
         key = cache_key(reference, project=project, side=side)
@@ -108,15 +109,15 @@ class Images:
         Raises:
             ImageError: it cannot be had; an ImageAwayError where it may be had later.
         """
-        reference = _lower_scheme(reference)
+        reference = normal(reference)
         if reference.startswith("s3://"):
             return self._fetch_s3(reference, task)
         if reference.startswith("data:"):
             return decode_data_uri(reference)
-        if _UPLOAD.match(reference):
+        if _is_upload(reference):
             return self._fetch_file(reference, task)
         path = reference.removeprefix(self._settings.label_studio_url)
-        if path != reference and _UPLOAD.match(path):
+        if path != reference and _is_upload(path):
             return self._fetch_file(path, task)
         if reference.startswith(("http://", "https://")):
             return self._downloads.get(reference, limit=MAX_BYTES)
@@ -151,7 +152,7 @@ class Images:
         return self._bucket_images.keys(project, selection)
 
     def _copied(self, project: int, reference: str, task: int) -> str:
-        digest = hashlib.sha256(reference.encode()).hexdigest()
+        digest = hashlib.sha256(normal(reference).encode()).hexdigest()
         key = self._settings.key("projects", str(project), "images", digest)
         if not self._store.has_object(key):
             body = self.fetch(reference, task=task)
@@ -160,10 +161,9 @@ class Images:
         return key
 
 
-def _lower_scheme(reference: str) -> str:
-    """``HTTPS://...`` is ``https://...`` (RFC 3986, 3.1)."""
-    scheme, colon, rest = reference.partition(":")
-    return f"{scheme.lower()}{colon}{rest}" if scheme.isalnum() else reference
+def _is_upload(path: str) -> bool:
+    """Whether it lies below ``/data/``, also once a server has decoded it: nothing else is asked for with our token."""
+    return _UPLOAD.match(urllib.parse.unquote(path)) is not None
 
 
 def prepare_image(body: bytes, *, side: int) -> PreparedImage:

@@ -5,6 +5,7 @@ pixel ``(row, column)`` lies at ``((column + 0.5) / width, (row + 0.5) / height)
 (backend/holes.py); smaller ones than a speck, and those that other classes fill, are covered.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -75,19 +76,26 @@ def _shapes(rings: Sequence[Ring], mask: Mask, fidelity: Fidelity) -> Iterator[t
     kept = [ring for ring in rings if ring.area > 0 or _background_inside(ring, mask) >= least]
     outlines = list(zip(kept, simplify(kept, fidelity), strict=True))
     holes = [(ring, vertices) for ring, vertices in outlines if ring.area <= 0]
-    owners = [_owner(ring, kept) for ring, _ in holes]
+    owned = _by_owner([ring for ring, _ in holes], kept)
     for ring, vertices in outlines:
         if ring.area > 0:
-            own = [outline for (_, outline), owner in zip(holes, owners, strict=True) if owner is ring]
+            own = [holes[index][1] for index in owned.get(id(ring), ())]
             yield from ((ring.class_id, each) for each in opened(vertices, own))
 
 
-def _owner(hole: Ring, rings: Sequence[Ring]) -> Ring | None:
-    """The region that a hole is in: the smallest of its class around it."""
-    x, y = hole.points[0]
-    regions = [ring for ring in rings if ring.class_id == hole.class_id and ring.area > 0]
-    around = [ring for ring in regions if shapely.contains_xy(shapely.Polygon(ring.points), x, y)]
-    return min(around, key=lambda ring: ring.area, default=None)
+def _by_owner(holes: Sequence[Ring], rings: Sequence[Ring]) -> dict[int, list[int]]:
+    """By the `id` of a region the numbers of its *holes*: each is in the smallest region of its class around it."""
+    regions = [ring for ring in rings if ring.area > 0]
+    tree = shapely.STRtree([shapely.Polygon(ring.points) for ring in regions])
+    inside = tree.query(shapely.points([hole.points[0] for hole in holes]), predicate="within") if holes else ((), ())
+    around: defaultdict[int, list[Ring]] = defaultdict(list)
+    for number, region in zip(*inside, strict=True):
+        if regions[region].class_id == holes[number].class_id:
+            around[int(number)].append(regions[region])
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for number, candidates in around.items():
+        found[id(min(candidates, key=lambda ring: ring.area))].append(number)
+    return found
 
 
 def _background_inside(ring: Ring, mask: Mask) -> int:

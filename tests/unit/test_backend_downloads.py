@@ -1,6 +1,7 @@
 """Fetching by http: from the hosts that may be asked, and never from where a machine's credentials lie."""
 
 import contextlib
+import gzip
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -210,7 +211,13 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, ser
     made.close()
 
 
-@pytest.mark.parametrize("host", ["169.254.169.254", "metadata.google.internal", "[fd00:ec2::254]", "0xa9fea9fe"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("169.254.169.254", "metadata.google.internal", "[fd00:ec2::254]", "0xa9fea9fe"),
+        *("metadata.google.internal.", "169.254.169.254."),
+    ],
+)
 def test_a_proxy_is_not_asked_for_a_forbidden_address(
     fetch: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch, server: Server, host: str
 ):
@@ -259,7 +266,17 @@ def test_a_host_that_does_not_answer_may_answer_later(fetch: Callable[..., bytes
         fetch(url)
 
 
-@pytest.mark.parametrize("url", ["http://[::1/x.jpg", "http:///x.jpg"])
+@pytest.mark.parametrize("coding", ["gzip", "gzip, gzip", "br"])
+def test_what_comes_packed_is_refused_since_it_could_become_any_size(
+    fetch: Callable[..., bytes], server: Server, coding: str
+):
+    server.answer = lambda _path: (200, gzip.compress(b"x" * 2**24), {"Content-Encoding": coding})
+
+    with pytest.raises(ImageError, match=f"came packed .{coding}., wanted the file as it is"):
+        fetch(f"{server.url}/x")
+
+
+@pytest.mark.parametrize("url", ["http://[::1/x.jpg", "http:///x.jpg", "http://xn--/a.jpg", "http://h/\ud800"])
 def test_an_address_that_is_none_is_an_image_error(fetch: Callable[..., bytes], url: str):
     with pytest.raises(ImageError) as caught:
         fetch(url)

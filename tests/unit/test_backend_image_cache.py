@@ -230,6 +230,10 @@ def test_an_address_that_was_signed_anew_is_the_same_image_for_its_project_and_n
         pytest.param(
             "https://x.example/a?id=1&sig=1", "https://x.example/a?id=2&sig=1", id="a query beside a signature"
         ),
+        pytest.param(
+            "https://x.example/a?k=%ff&sig=1", "https://x.example/a?k=%fe&sig=1", id="bytes that are no UTF-8"
+        ),
+        pytest.param("https://x.example/a?k=日&sig=1", "https://x.example/a?k=本&sig=1", id="what should be encoded"),
         pytest.param("https://x.example/a?se=1", "https://x.example/a?se=2", id="no signature"),
         pytest.param("https://x.example/a?sig=1", "http://x.example/a?sig=1", id="another protocol"),
         pytest.param("https://x.example/a?sig=1", "https://y.example/a?sig=1", id="another host"),

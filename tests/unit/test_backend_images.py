@@ -130,6 +130,22 @@ def test_a_missing_image_is_left_out_of_training_and_named(
     assert "task 2 is left out of training" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *("http://xn--/a.jpg", "http://h/\ud800", "data:image/png,\ud800", "s3://birds/\ud800", "s3://other/\ud800"),
+        *("https://h/?a=\ud800&sig=1", "/data/upload/3/\ud800.jpg"),
+    ],
+    ids=ascii,
+)
+def test_an_address_that_can_be_none_harms_no_other_image(images: Images, odd: str):
+    tasks = [annotated_task(1, image="s3://birds/a b.jpg"), annotated_task(2, image=odd)]
+
+    assert list(images.keys(3, select_annotations(tasks, parse_label_config(BIRDS)))) == ["s3://birds/a b.jpg"]
+    with pytest.raises(ImageError):
+        images.prepared(odd, project=3, task=2)
+
+
 def test_what_is_no_image_is_not_kept_as_one(images: Images, cloud: FakeCloud, studio: FakeStudio):
     studio.files["/data/upload/3/x.jpg"] = b"<html>please log in</html>"
 
@@ -153,8 +169,33 @@ def test_an_image_whose_server_is_away_is_waited_for_but_not_for_ever(
     assert images.keys(3, selection) == {}
 
 
+def test_a_server_that_was_away_before_is_waited_for_again(
+    images: Images, studio: FakeStudio, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+):
+    now = [0.0]
+    monkeypatch.setattr("backend.bucket_images.time.monotonic", lambda: now[0])
+    selection = select_annotations([annotated_task(1, image="/data/upload/3/x.jpg")], parse_label_config(BIRDS))
+    studio.files["/data/upload/3/x.jpg"] = photo()
+    away = LabelStudioError("Label Studio is away")
+    for studio.error in (away, None, away):
+        if studio.error is None:
+            assert images.keys(3, selection)
+            cloud.objects.clear()  # so that it is fetched again
+        else:
+            with pytest.raises(ImageAwayError, match="training waits"):
+                images.keys(3, selection)
+        now[0] += 86_400
+
+
 @pytest.mark.parametrize(
-    "path", ["/api/users", "/data/../api/users", "/user/account", "http://labelstudio.example.com:8080/api/x"]
+    "path",
+    [
+        "/api/users",
+        "/data/../api/users",
+        "/data/%2e%2e/api/users",
+        "/user/account",
+        "http://labelstudio.example.com:8080/api/x",
+    ],
 )
 def test_label_studio_is_asked_for_files_alone(images: Images, studio: FakeStudio, path: str):
     studio.files[path] = b"secret"

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from backend.holes import MOST
 from backend.masks import MINIMUM_AREA, Polygon, Segmentation, mask_to_polygons, probabilities_to_polygons
 from backend.outlines import trace_mask
 from backend.simplification import Fidelity, simplify
@@ -140,6 +141,20 @@ def test_a_hole_no_larger_than_a_speck_is_covered():
     (polygon,) = mask_to_polygons(mask).polygons
 
     assert len(polygon.points) == 4
+
+
+def test_of_a_sieve_the_largest_holes_are_opened_and_the_others_covered():
+    mask = np.ones((200, 200), np.uint8)
+    for place in range(2, 198, 12):
+        for other in range(2, 198, 12):
+            mask[place : place + 3, other : other + 3] = 0
+    mask[50:58, 50:58] = 0  # the largest, of 17 x 17
+
+    (polygon,) = mask_to_polygons(mask).polygons
+
+    assert shapely.Polygon(polygon.points).is_valid
+    assert not drawn_again([polygon], 200, 200)[51:57, 51:57].any()
+    assert len(polygon.points) <= 4 + MOST * 8
 
 
 def test_a_slit_that_meets_a_corner_of_another_hole_leaves_a_simple_polygon():

@@ -83,13 +83,15 @@ class Images:
         self._decoding = ThreadPoolExecutor(_DECODED_AT_ONCE, thread_name_prefix="decode")
         self._bucket_images = BucketImages(settings, store=store, copy=self._copied)
 
-    def prepared(self, reference: str, *, project: int, task: int | None = None) -> PreparedImage:
-        """The image as the endpoint takes it; from the cache where it was made ready for *project* lately.
+    def prepared(self, reference: str, *, project: int, side: int, task: int | None = None) -> PreparedImage:
+        """The image as the endpoint takes it, *side* pixels long at most.
+
+        It comes from the cache where it was made ready for *project* lately.
 
         Raises:
             ImageError: it cannot be had or read; an ImageAwayError where it may be had later.
         """
-        side, reference = self._settings.predict_side, normal(reference)
+        reference = normal(reference)
         if reference.startswith("data:"):  # all of it is here
             return self._prepare(reference, task, side)
         key = cache_key(reference, project=project, side=side)

@@ -3,6 +3,7 @@
 import io
 import itertools
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 # InvokeEndpoint's answer ends at 6 MB in the service model; four bytes a class and pixel must stay below that.
 MAX_ANSWER_BYTES = 5_500_000
+# Below this long side, in pixels, a mask of the full size tells more than probabilities do: with 21 labels or more.
+_LEAST_SIDE = 256
 # A request's threads beyond its calls: they make images ready meanwhile, and some may hang at servers that do.
 _IMAGES_AHEAD = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds before an endpoint that took no more is asked again
@@ -53,7 +56,7 @@ class Inference(Protocol):
 class ImageSource(Protocol):
     """Where images come from."""
 
-    def prepared(self, reference: str, *, project: int, task: int | None = None) -> PreparedImage: ...
+    def prepared(self, reference: str, *, project: int, side: int, task: int | None = None) -> PreparedImage: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +183,8 @@ class Predictor:
     def _see(self, reference: str, task: int | None, request: _Request) -> _Seen:
         if time.monotonic() >= request.share.deadline:
             raise OutOfTimeError("no time was left to fetch the image")
-        image = self._images.prepared(reference, project=request.state.project, task=task)
+        side = _side(self._settings.predict_side, labels=len(request.state.labels))
+        image = self._images.prepared(reference, project=request.state.project, side=side, task=task)
         return _Seen(self._segment(image, request), image.shown_wh)
 
     def _segment(self, image: PreparedImage, request: _Request) -> Segmentation:
@@ -217,6 +221,12 @@ class Predictor:
                         raise
             time.sleep(pause)
         raise AssertionError("the pauses do not end")
+
+
+def _side(wanted: int, *, labels: int) -> int:
+    """The long side that an image is sent with: *wanted*, or less if only so the probabilities fit into an answer."""
+    fits = math.isqrt(MAX_ANSWER_BYTES // (4 * (labels + 1)))
+    return min(wanted, fits) if labels and fits >= _LEAST_SIDE else wanted
 
 
 def _pauses() -> Iterator[float]:

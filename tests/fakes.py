@@ -272,15 +272,14 @@ class FakeImages:
 
     bodies: dict[str, bytes] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
-    side: int = 512
 
     def fetch(self, reference: str, *, task: int | None = None) -> bytes:
         if reference not in self.bodies:
             raise ImageError(f"{reference} is not there")
         return self.bodies[reference]
 
-    def prepared(self, reference: str, *, project: int, task: int | None = None) -> PreparedImage:
-        return prepare_image(self.fetch(reference), side=self.side)
+    def prepared(self, reference: str, *, project: int, side: int, task: int | None = None) -> PreparedImage:
+        return prepare_image(self.fetch(reference), side=side)
 
     def keys(self, project: int, selection: Selection) -> dict[str, str]:
         images = {task.image for task in selection.tasks} - self.missing

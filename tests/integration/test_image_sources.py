@@ -84,7 +84,7 @@ def test_a_presigned_address_leads_to_the_object_and_s3_needs_no_setting(
     s3.put_object(Bucket=bucket, Key=key, Body=photo(30, 20))
     address = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
 
-    assert images.prepared(address, project=3).shown_wh == (30, 20)
+    assert images.prepared(address, project=3, side=512).shown_wh == (30, 20)
 
 
 @pytest.mark.parametrize("key", ["with space.jpg", "a#1.jpg", "déjà-vu.jpg", "a%20b.jpg"])
@@ -103,7 +103,7 @@ def test_an_object_that_label_studio_alone_may_read_comes_by_its_redirect(
 
     server.answer = answer
 
-    assert images.prepared(reference, project=3, task=7).shown_wh == (30, 20)
+    assert images.prepared(reference, project=3, side=512, task=7).shown_wh == (30, 20)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_an_object_that_label_studio_alone_may_read_comes_by_its_redirect(
 def test_a_file_of_label_studio_is_asked_for_with_the_token(images: Images, server: Server, reference: str, asked: str):
     server.answer = lambda path: (200, photo(30, 20), {}) if path == asked else (404, b"", {})
 
-    assert images.prepared(reference.format(url=server.url), project=3, task=7).shown_wh == (30, 20)
+    assert images.prepared(reference.format(url=server.url), project=3, side=512, task=7).shown_wh == (30, 20)
     assert server.requests[-1] == (asked, f"Token {TOKEN}")
 
 
@@ -153,14 +153,14 @@ def test_an_http_address_is_asked_for_without_the_token(
 
     server.answer = answer
 
-    assert images.prepared(f"http://localhost:{server.server_port}{path}", project=3).shown_wh == (30, 20)
+    assert images.prepared(f"http://localhost:{server.server_port}{path}", project=3, side=512).shown_wh == (30, 20)
     assert {authorization for _, authorization in server.requests} == {None}
     downloads.close()
 
 
 def test_another_host_than_the_setting_allows_is_not_asked(images: Images, server: Server):
     with pytest.raises(ImageError, match="IMAGE_HOSTS"):
-        images.prepared(f"http://localhost:{server.server_port}/x.jpg", project=3)
+        images.prepared(f"http://localhost:{server.server_port}/x.jpg", project=3, side=512)
     assert server.requests == []
 
 
@@ -175,7 +175,7 @@ def test_an_address_that_holds_the_image_needs_no_server(images: Images, server:
     body = photo(30, 20)
     address = reference.format(base64=base64.b64encode(body).decode(), quoted=urllib.parse.quote(body))
 
-    assert images.prepared(address, project=3).shown_wh == (30, 20)
+    assert images.prepared(address, project=3, side=512).shown_wh == (30, 20)
     assert server.requests == []
 
 

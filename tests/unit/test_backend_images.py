@@ -143,7 +143,7 @@ def test_an_address_that_can_be_none_harms_no_other_image(images: Images, odd: s
 
     assert list(images.keys(3, select_annotations(tasks, parse_label_config(BIRDS)))) == ["s3://birds/a b.jpg"]
     with pytest.raises(ImageError):
-        images.prepared(odd, project=3, task=2)
+        images.prepared(odd, project=3, side=512, task=2)
 
 
 def test_what_is_no_image_is_not_kept_as_one(images: Images, cloud: FakeCloud, studio: FakeStudio):
@@ -213,12 +213,12 @@ def test_while_s3_is_away_no_image_is_left_out(images: Images, cloud: FakeCloud)
 
 def test_an_image_that_was_made_ready_is_not_fetched_again(tmp_path: Path, images: Images, studio: FakeStudio):
     studio.files["/data/upload/3/x.jpg"] = photo()
-    first = images.prepared("/data/upload/3/x.jpg", project=3, task=1)
+    first = images.prepared("/data/upload/3/x.jpg", project=3, side=512, task=1)
     studio.files.clear()
     restarted = Images(fakes.settings(tmp_path), store=FakeCloud(), files=studio)
 
-    assert images.prepared("/data/upload/3/x.jpg", project=3, task=2) == first
-    assert restarted.prepared("/data/upload/3/x.jpg", project=3, task=3) == first
+    assert images.prepared("/data/upload/3/x.jpg", project=3, side=512, task=2) == first
+    assert restarted.prepared("/data/upload/3/x.jpg", project=3, side=512, task=3) == first
 
 
 def test_an_image_of_one_project_is_not_had_by_another_that_names_it(
@@ -226,27 +226,27 @@ def test_an_image_of_one_project_is_not_had_by_another_that_names_it(
 ):
     cloud.error = AwsError("AccessDenied")  # it is not for us, but for the storage of the project
     studio.files["s3://closed/x.jpg"] = photo()
-    images.prepared("s3://closed/x.jpg", project=3, task=1)
+    images.prepared("s3://closed/x.jpg", project=3, side=512, task=1)
     studio.files.clear()  # for a task of the other project Label Studio gives nothing
 
     with pytest.raises(ImageError):
-        images.prepared("s3://closed/x.jpg", project=4, task=9)
+        images.prepared("s3://closed/x.jpg", project=4, side=512, task=9)
 
 
 def test_what_could_not_be_had_is_asked_for_again(images: Images, studio: FakeStudio):
     for body in (b"<html>", photo()[:99]):
         studio.files["/data/upload/3/x.jpg"] = body
         with pytest.raises(ImageError):
-            images.prepared("/data/upload/3/x.jpg", project=3, task=1)
+            images.prepared("/data/upload/3/x.jpg", project=3, side=512, task=1)
     studio.files["/data/upload/3/x.jpg"] = photo()
 
-    assert images.prepared("/data/upload/3/x.jpg", project=3, task=1).shown_wh == (64, 48)
+    assert images.prepared("/data/upload/3/x.jpg", project=3, side=512, task=1).shown_wh == (64, 48)
 
 
 def test_an_image_in_its_own_address_is_not_kept(tmp_path: Path, images: Images):
     address = f"data:image/jpeg;base64,{base64.b64encode(photo()).decode()}"
 
-    assert images.prepared(address, project=3).shown_wh == (64, 48)
+    assert images.prepared(address, project=3, side=512).shown_wh == (64, 48)
     assert not (tmp_path / "images").exists()
 
 
@@ -407,7 +407,7 @@ body = fakes.encoded(Image.new("RGB", (6000, 4000), "teal"))
 studio = fakes.FakeStudio(files={f"/data/upload/{number}.png": body for number in range(12)})
 images = Images(fakes.settings(Path(sys.argv[1])), store=fakes.FakeCloud(), files=studio)
 def prepare(path):
-    return images.prepared(path, project=1, task=1)
+    return images.prepared(path, project=1, side=512, task=1)
 prepare("/data/upload/0.png")
 before = peak()
 with ThreadPoolExecutor(12) as pool:

@@ -99,10 +99,10 @@ class SomeHang(FakeImages):
 
     release: threading.Event
 
-    def prepared(self, reference: str, *, project: int, task: int | None = None) -> PreparedImage:
+    def prepared(self, reference: str, *, project: int, side: int, task: int | None = None) -> PreparedImage:
         if reference.startswith("/hangs"):
             self.release.wait(LATE)
-        return super().prepared(reference, project=project, task=task)
+        return super().prepared(reference, project=project, side=side, task=task)
 
 
 Predict = Callable[..., list[Outcome]]

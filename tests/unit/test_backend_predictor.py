@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -53,7 +52,7 @@ def cloud() -> FakeCloud:
 @pytest.fixture
 def predict(tmp_path: Path, cloud: FakeCloud) -> Callable[..., list[Outcome]]:
     images = FakeImages(
-        {"/a.jpg": photo(), "/b.jpg": photo(100, 100), "/broken.jpg": b"broken", "/huge.jpg": photo(900, 900)}, side=600
+        {"/a.jpg": photo(), "/b.jpg": photo(100, 100), "/broken.jpg": b"broken", "/huge.jpg": photo(900, 900)}
     )
     predictor = Predictor(fakes.settings(tmp_path, predict_side=600), inference=cloud, images=images)
 
@@ -96,20 +95,38 @@ def test_the_empty_image_is_a_prediction_without_regions(predict: Callable[..., 
     assert predict("/a.jpg")[0].item["result"] == []
 
 
-def test_a_large_image_is_asked_for_as_a_mask_since_the_answer_is_limited(
+def test_an_image_is_sent_as_large_as_an_answer_with_all_probabilities_may_be(
     predict: Callable[..., list[Outcome]], cloud: FakeCloud
 ):
     asked = []
 
     def answer(jpeg: bytes, accept: str) -> bytes:
-        asked.append((accept, 4 * 5 * math.prod(size_of(jpeg)) > MAX_ANSWER_BYTES))
+        asked.append((accept, size_of(jpeg)))
         return half_head(jpeg, accept)
 
     cloud.answer = answer
     (outcome,) = predict("/huge.jpg")
     predict("/a.jpg")
 
-    assert asked == [("image/png", True), (MEDIA_TYPE, False)]
+    assert asked == [(MEDIA_TYPE, (524, 524)), (MEDIA_TYPE, (64, 48))]
+    assert 4 * 5 * 524**2 <= MAX_ANSWER_BYTES < 4 * 5 * 525**2
+    assert outcome.item["score"]
+
+
+def test_with_very_many_labels_masks_are_asked_for_since_probabilities_would_be_too_coarse(
+    predict: Callable[..., list[Outcome]], cloud: FakeCloud
+):
+    asked = []
+
+    def answer(jpeg: bytes, accept: str) -> bytes:
+        asked.append((accept, size_of(jpeg)))
+        return half_head(jpeg, accept)
+
+    cloud.answer = answer
+    labels = (*LABELS, *map(str, range(21 - len(LABELS))))
+    (outcome,) = predict("/huge.jpg", state=ProjectState(3, live="birds v1", labels=labels))
+
+    assert asked == [("image/png", (600, 600))]
     assert [each["value"]["polygonlabels"] for each in outcome.item["result"]] == [["Head"]]  # type: ignore[attr-defined]
     assert "score" not in outcome.item
 
@@ -309,7 +326,7 @@ def test_what_nobody_waits_for_is_begun_when_nobody_waits_for_anything_else(tmp_
         return half_head(jpeg, accept)
 
     cloud.answer = slow
-    images = FakeImages({"/a.jpg": photo(), "/b.jpg": photo()}, side=600)
+    images = FakeImages({"/a.jpg": photo(), "/b.jpg": photo()})
     predictor = Predictor(fakes.settings(tmp_path), inference=cloud, images=images)
     opened, other = tasks("/a.jpg", "/b.jpg")
 

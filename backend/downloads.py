@@ -220,7 +220,7 @@ class _Transport(httpx.BaseTransport):
             return self._direct.handle_request(request)
         self._rules.require_name(request.url)
         if proxy not in self._by_proxy:
-            self._by_proxy[proxy] = httpx.HTTPTransport(verify=self._context, proxy=proxy)
+            self._by_proxy[proxy] = _Proxied(proxy, self._context)
         return self._by_proxy[proxy].handle_request(request)
 
     def close(self) -> None:
@@ -252,12 +252,40 @@ class _Direct(httpx.HTTPTransport):
         )
 
 
-class _Network(httpcore.NetworkBackend):
+class _Proxied(httpx.HTTPTransport):
+    """The same for a proxy; how httpx connects to one of SOCKS stays as it is."""
+
+    def __init__(self, address: str, context: ssl.SSLContext) -> None:
+        proxy = httpx.Proxy(address)
+        super().__init__(verify=context, proxy=proxy)
+        if proxy.url.scheme in {"http", "https"}:
+            self._pool = httpcore.HTTPProxy(
+                str(proxy.url),
+                proxy_auth=proxy.raw_auth,
+                ssl_context=context,
+                max_connections=100,
+                keepalive_expiry=30.0,
+                network_backend=_Clocked(),
+            )
+
+
+class _Clocked(httpcore.NetworkBackend):
+    """Connects to whatever it is told to, for as long as a download may take."""
+
+    def __init__(self) -> None:
+        self._inner = httpcore.SyncBackend()
+
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, *rest: Any, **options: Any) -> "_Timed":  # noqa: ANN401
+        """A stream to *host*."""
+        return _Timed(self._inner.connect_tcp(host, port, _left(timeout), *rest, **options))
+
+
+class _Network(_Clocked):
     """Connects to permitted addresses alone."""
 
     def __init__(self, resolve: Resolve) -> None:
+        super().__init__()
         self._resolve = resolve
-        self._inner = httpcore.SyncBackend()
 
     def connect_tcp(self, host: str, port: int, timeout: float | None = None, *rest: Any, **options: Any) -> "_Timed":  # noqa: ANN401
         """A stream to the first permitted address of *host* that answers."""
@@ -268,8 +296,8 @@ class _Network(httpcore.NetworkBackend):
         *others, last = _permitted(host, addresses)
         for address in others:
             with contextlib.suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
-                return _Timed(self._inner.connect_tcp(address, port, _left(timeout), *rest, **options))
-        return _Timed(self._inner.connect_tcp(last, port, _left(timeout), *rest, **options))
+                return super().connect_tcp(address, port, timeout, *rest, **options)
+        return super().connect_tcp(last, port, timeout, *rest, **options)
 
 
 def _left(timeout: float | None) -> float:

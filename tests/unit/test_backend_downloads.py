@@ -291,13 +291,14 @@ def test_a_file_that_is_too_large_is_not_read_to_its_end(fetch: Callable[..., by
         fetch(f"{server.url}/x")
 
 
+@pytest.mark.parametrize("way", ["directly", "by a proxy"])
 @pytest.mark.parametrize(
     "drip",
     [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"],
     ids=["headers", "body"],
 )
 def test_a_server_that_sends_a_byte_now_and_then_does_not_hold_a_thread_for_ever(
-    fetch: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch, drip: bytes
+    fetch: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch, drip: bytes, way: str
 ):
     monkeypatch.setattr(downloads, "TOTAL_SECONDS", 0.3)
     done = threading.Event()
@@ -316,8 +317,12 @@ def test_a_server_that_sends_a_byte_now_and_then_does_not_hold_a_thread_for_ever
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
         try:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            if way == "by a proxy":
+                monkeypatch.setenv("http_proxy", url)
+                url = "http://images.example.com"
             with pytest.raises(ImageAwayError):
-                fetch(f"http://127.0.0.1:{listener.getsockname()[1]}/x")
+                fetch(f"{url}/x")
         finally:
             done.set()
             thread.join()

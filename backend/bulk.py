@@ -21,6 +21,7 @@ LOOK_SECONDS = 10.0  # from look to look at which version serves
 LEAVE_SECONDS = 5.0  # that predictions under way are waited for after Ctrl-C
 GIVE_UP = 20  # failures of the endpoint in a row
 RETRY_SECONDS = 1.0
+UPDATE_SECONDS = 1800.0  # that an endpoint's update is waited for; SageMaker takes some ten minutes
 _RATE_SECONDS = 30.0  # that the rate is taken from
 _BAR = 24  # characters
 
@@ -165,6 +166,8 @@ class _Pass:
             self._heed(some)
             if self._interrupted() and time.monotonic() > self._interrupted() + LEAVE_SECONDS:
                 break
+        if self._tally.row and self._newer is None:
+            self._wait_for_update()
         if self._tally.failed and self._newer is None:
             self._look()
         self._check_endpoint()
@@ -210,6 +213,22 @@ class _Pass:
                 self._over = True
         except BackendError:
             return
+
+    def _wait_for_update(self) -> None:
+        """An endpoint that is being updated answers by the next version before it says so: wait until it does.
+
+        Raises:
+            BackendError: it cannot be asked, or serves no model afterwards.
+        """
+        bulk, began = self._bulk, time.monotonic()
+        while self._is_updating() and not self._interrupted() and time.monotonic() < began + UPDATE_SECONDS:
+            bulk.console.progress(f"the endpoint of project {bulk.project} is being updated: waiting for it")
+            time.sleep(RETRY_SECONDS)
+            self._newer = live_model(bulk.project, bulk.settings, bulk.registry) if not self._is_updating() else None
+
+    def _is_updating(self) -> bool:
+        endpoint = self._bulk.registry.endpoint(self._bulk.project)
+        return endpoint is not None and endpoint.status == "Updating"
 
     def _check_endpoint(self) -> None:
         """After too many failures, say what is wrong rather than for each task that could not be predicted."""

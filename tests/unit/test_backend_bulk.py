@@ -208,6 +208,37 @@ def test_when_another_version_serves_it_says_so_and_goes_on_with_that(world: Wor
     assert world.told()[-1] == "50 predicted by birds v2"
 
 
+@pytest.mark.parametrize("waiting", [3, 50])
+def test_while_the_endpoint_is_updated_it_waits_and_goes_on_with_the_next_version(
+    world: World, monkeypatch: pytest.MonkeyPatch, waiting: int
+):
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
+    world.studio.waiting = world.studio.waiting[:waiting]
+    looks: list[str] = []
+
+    def early(task: Mapping[str, Any], state: ProjectState) -> Outcome:
+        """By the next version, as the endpoint does before it says that it serves it."""
+        if state.live == "birds v1":
+            world.cloud.served = Endpoint("Updating", 1)
+            return Outcome({}, AwsError("wanted an answer of birds v1, got one of birds v2"))
+        return predicted(task, state)
+
+    def endpoint(project: int) -> Endpoint | None:
+        looks.append(world.cloud.served.status if world.cloud.served else "")
+        if len(looks) > 6:
+            world.cloud.packages = [ModelPackage("arn:2", 2, DATASET, "job")]
+            world.cloud.served = Endpoint("InService", 2)
+        return world.cloud.served
+
+    monkeypatch.setattr(world.cloud, "endpoint", endpoint)
+    world.predictor.outcome = early
+
+    assert world.run()
+    assert "Updating" in looks
+    assert world.stored() == list(range(1, waiting + 1))
+    assert {each.model_version for each in world.studio.stored} == {"birds v2"}
+
+
 def test_an_endpoint_that_fails_again_and_again_ends_it_with_the_reason(world: World):
     world.studio.waiting = [{"id": number, "data": {}} for number in range(1, 1001)]
     world.predictor.outcome = failing(AwsError("no answer"))

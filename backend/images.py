@@ -173,8 +173,8 @@ def prepare_image(body: bytes, *, side: int) -> PreparedImage:
 
     Before it becomes a JPEG it has the very pixels that pipeline/preprocess.py makes of it for training at this side.
     What it takes is the decoded image (1 to 4 bytes a pixel, a large JPEG far less) and some 50 MB: measured at 50
-    megapixels, 147 MB for a PNG of 16 bits, 228 MB for one in colour, 36 MB for a JPEG (155 MB for a progressive one, 386
-    MB in CMYK). The decoder of WebP takes 15 bytes a pixel, that of JPEG 2000 18: 767 and 924 MB.
+    megapixels, 147 MB for a PNG of 16 bits, 228 MB for one in colour, 36 MB for a JPEG (155 MB for a progressive one,
+    386 MB in CMYK). The decoder of WebP takes 15 bytes a pixel, that of JPEG 2000 18: 767 and 924 MB.
 
     Raises:
         ImageError: it is no image that can be read, or has more than MAX_PIXELS.

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectTypeDef
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
-    from mypy_boto3_sagemaker.type_defs import PipelineExecutionStepTypeDef, ProductionVariantTypeDef
+    from mypy_boto3_sagemaker.type_defs import (
+        DescribeModelPackageOutputTypeDef,
+        PipelineExecutionStepTypeDef,
+        ProductionVariantTypeDef,
+    )
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 R = TypeVar("R")
@@ -132,12 +136,13 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class ModelPackage:
-    """A version in a project's model package group."""
+    """A version in a project's model package group; *model_data* is the URI of its model.tar.gz."""
 
     arn: str
     version: int
     dataset: str
     training_job: str
+    model_data: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,6 +445,7 @@ class Aws:
             version=description["ModelPackageVersion"],
             dataset=metadata.get("dataset", ""),
             training_job=metadata.get("training_job", ""),
+            model_data=_model_data(description),
         )
 
     @translated
@@ -464,9 +470,7 @@ class Aws:
     @translated
     def model_data(self, package: str) -> str:
         """Where in S3 the model of a package, given by its ARN, lies; '' where the package does not tell."""
-        described = self._sagemaker.describe_model_package(ModelPackageName=package)
-        containers = described.get("InferenceSpecification", {}).get("Containers", [])
-        return containers[0].get("ModelDataUrl", "") if containers else ""
+        return _model_data(self._sagemaker.describe_model_package(ModelPackageName=package))
 
     @translated
     def reject_package(self, arn: str, reason: str) -> None:
@@ -568,6 +572,11 @@ class Aws:
         version = re.fullmatch(r"v(\d+)", answer.get("InvokedProductionVariant", ""))
         with contextlib.closing(answer["Body"]) as body:
             return Answer(bytes(body.read()), int(version[1]) if version else None)
+
+
+def _model_data(package: "DescribeModelPackageOutputTypeDef") -> str:
+    containers = package.get("InferenceSpecification", {}).get("Containers", [])
+    return containers[0].get("ModelDataUrl", "") if containers else ""
 
 
 def _use(step: "PipelineExecutionStepTypeDef") -> Use:

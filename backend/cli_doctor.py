@@ -71,7 +71,7 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
 def _any_choice(region: str) -> PipelineChoice:
     """What a person may have chosen for the pipeline: that it differs there is no fault."""
     image = example_image(region)
-    return PipelineChoice(algorithm=SEGMENTER, image=image, processing_image=image)
+    return PipelineChoice(algorithm=SEGMENTER, image=image, processing_image=image, warm_start=False)
 
 
 def _given(env: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pipeline.choice import PipelineChoice
 from pipeline.publish import Artifacts, PublishError, Target, artifacts, parse_override, publish
 from pipeline.rendering import committed_definition
 from pipeline.spot import without_spot
+from pipeline.warm_start import without_warm_start
 
 _SWITCHES = {**dict.fromkeys(("true", "yes", "on", "1"), True), **dict.fromkeys(("false", "no", "off", "0"), False)}
 
@@ -32,6 +33,8 @@ def add_pipeline(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--image", metavar="ADDRESS", help="segmenter's image in ECR")
     about = "train on spot instances, which cost less and may wait"
     group.add_argument("--spot", action=argparse.BooleanOptionalAction, help=about)
+    about = "begin each training with the live model: for segmenter, which the local SageMaker always trains with"
+    group.add_argument("--warm-start", action=argparse.BooleanOptionalAction, help=about)
     group.add_argument("--processing-image", metavar="IMAGE", help="instead of AWS's PyTorch image")
 
 
@@ -48,6 +51,7 @@ def pipeline_choice(options: argparse.Namespace, before: PipelineChoice | None =
         image=env("ALGORITHM_IMAGE"),
         spot=_switch("SPOT_TRAINING"),
         processing_image=env("PROCESSING_IMAGE") or None,
+        warm_start=_switch("WARM_START"),
         overrides=_overrides("PIPELINE_PARAMETERS", [each for each in variables if each.strip()]),
     )
     return by_variable.but(
@@ -55,6 +59,7 @@ def pipeline_choice(options: argparse.Namespace, before: PipelineChoice | None =
         image=options.image,
         spot=options.spot,
         processing_image=options.processing_image,
+        warm_start=options.warm_start,
         overrides=_overrides("--set", options.set),
     )
 
@@ -80,6 +85,7 @@ def pipeline_env(choice: PipelineChoice) -> dict[str, str]:
         "ALGORITHM_IMAGE": choice.image,
         "SPOT_TRAINING": str(choice.spot).lower(),
         "PROCESSING_IMAGE": choice.processing_image,
+        "WARM_START": "" if choice.warm_start is None else str(choice.warm_start).lower(),
         "PIPELINE_PARAMETERS": ",".join(f"{name}={value}" for name, value in choice.overrides.items()),
     }
 
@@ -143,8 +149,8 @@ class CommittedPipeline:
         return check(target(self.choice, settings, self.cloud.region))
 
     def plain(self, definition: Mapping[str, Any]) -> dict[str, Any]:
-        """A definition as it was before a person's choice of spot instances."""
-        return without_spot(definition)
+        """A definition as it was before a person's choice of spot instances and of where training begins."""
+        return without_warm_start(without_spot(definition))
 
     def publish(self, settings: Settings) -> None:
         """Put it there whatever is there."""

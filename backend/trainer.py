@@ -13,6 +13,7 @@ from backend.config import Settings
 from backend.dataset import Selection, Snapshot, build_snapshot, select_annotations
 from backend.errors import BackendError
 from backend.regions import LabelConfig, parse_label_config
+from backend.warm_start import LiveModel, warm_start_files
 
 logger = logging.getLogger(__name__)
 _SHOWN = 10  # of the reasons why something was left out; the rest is much the same
@@ -215,6 +216,7 @@ class TrainingCloud(FailureSource, Protocol):
     def ensure_package_group(self, project: int) -> str: ...
     def newest_approved(self, project: int) -> ModelPackage | None: ...
     def validation_miou(self, package: ModelPackage) -> float | None: ...
+    def get_json(self, uri: str) -> Mapping[str, object]: ...
     def put_object(self, key: str, body: bytes) -> None: ...
     def start_execution(
         self, *, project: int, annotations: int, attempt: int, token: str, parameters: Mapping[str, str]
@@ -304,22 +306,27 @@ class Trainer:
         snapshot = build_snapshot(
             selection, project=project.id, labels=config.labels, bucket=self._settings.s3_bucket, keys=keys
         )
-        arn = self._run(project.id, selection, snapshot, history)
+        arn = self._run(project.id, selection, config, snapshot, history)
         logger.info("project %s: started %s with %s annotations", project.id, arn, selection.annotations)
         if selection.skipped:
             shown = "; ".join(selection.skipped[:_SHOWN])
             logger.warning("project %s: %s not trained on: %s", project.id, len(selection.skipped), shown)
         return decision
 
-    def _run(self, project: int, selection: Selection, snapshot: Snapshot, history: History) -> str:
+    def _run(
+        self, project: int, selection: Selection, config: LabelConfig, snapshot: Snapshot, history: History
+    ) -> str:
         folder = self._settings.key("projects", str(project), "datasets", snapshot.digest)
-        for name, body in snapshot.files.items():
+        live = self._cloud.newest_approved(project)
+        bucket = self._settings.s3_bucket
+        start = warm_start_files(config, self._live_model(project, live), bucket=bucket, folder=folder)
+        for name, body in {**snapshot.files, **start}.items():
             self._cloud.put_object(f"{folder}/{name}", body)
         parameters = {
-            "DatasetS3Uri": f"s3://{self._settings.s3_bucket}/{folder}/",
+            "DatasetS3Uri": f"s3://{bucket}/{folder}/",
             "ModelPackageGroupName": self._cloud.ensure_package_group(project),
             "MinimumMIoU": str(self._settings.minimum_miou),
-            "ApproveMIoU": str(self._approve_from(project)),
+            "ApproveMIoU": str(self._approve_from(project, live)),
         }
         return self._cloud.start_execution(
             project=project,
@@ -329,9 +336,21 @@ class Trainer:
             parameters=parameters,
         )
 
-    def _approve_from(self, project: int) -> float:
+    def _live_model(self, project: int, package: ModelPackage | None) -> LiveModel | None:
+        """What training may go on from; None where nothing is served, or nobody can tell its labels."""
+        if package is None or not package.dataset:
+            return None
+        try:
+            labels = self._cloud.get_json(f"{package.dataset}dataset.json").get("labels")
+        except BackendError as error:
+            logger.warning(
+                "project %s: training begins anew, the live model's labels are not known: %s", project, error
+            )
+            return None
+        return LiveModel(package.model_data, tuple(map(str, labels))) if isinstance(labels, list) else None
+
+    def _approve_from(self, project: int, package: ModelPackage | None) -> float:
         """A new model is approved unless it is worse than the newest approved one by more than the tolerance."""
-        package = self._cloud.newest_approved(project)
         try:
             live = self._cloud.validation_miou(package) if package else None
         except BackendError as error:

@@ -43,6 +43,7 @@ def set_up(
     command = [sys.executable, "-m", "backend", "setup", "--create-bucket", "--storage-keys", "--presign"]
     command += ["--title", title, "--labels", ",".join(labels), "--images-prefix", prefix]
     command += ["--backend-url", service.url, "--wait", str(WAIT_S)]
+    command += ["--warm-start"]
     for parameter in parameters:
         command += ["--set", parameter]
     log = stack.plan.folder.logs / "setup.log"

@@ -15,6 +15,7 @@ from pipeline.choice import PipelineChoice
 from pipeline.images import processing_image
 from pipeline.parameters import check_settings
 from pipeline.spot import spot_note, with_spot
+from pipeline.warm_start import with_warm_start
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -73,6 +74,8 @@ def artifacts(target: Target, definition: Mapping[str, Any]) -> Artifacts:
     script, choice = SCRIPT.read_bytes(), target.choice
     folder = _key(target, "code", hashlib.sha256(script).hexdigest())
     filled = fill_defaults(definition, _defaults(target, folder))
+    if choice.begins_warm:
+        filled = with_warm_start(filled)
     text = json.dumps(with_spot(filled, choice.algorithm) if choice.spot else filled)
     return Artifacts(
         definition=text,

@@ -4,12 +4,12 @@ It cannot be a parameter: SageMaker refuses MaxWaitTimeInSeconds without EnableM
 own MaxRuntimeInSeconds could be longer than the wait, which it refuses too. So both times are put in as numbers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.algorithms import BUILT_IN
+from pipeline.variants import with_training
 
-Step = dict[str, Any]
 WAIT_SECONDS = 3600  # for spare capacity, at the start and after interruptions, on top of the longest training
 _LIMIT = {"MaxRuntimeInSeconds": {"Get": "Parameters.MaxRuntimeInSeconds"}}
 _CHECKPOINTS = [
@@ -36,7 +36,7 @@ def with_spot(definition: Mapping[str, Any], algorithm: str) -> dict[str, Any]:
             changed["CheckpointConfig"] = {"S3Uri": {"Std:Join": {"On": "/", "Values": _CHECKPOINTS}}}
         return changed
 
-    return _with_training(definition, on_spot)
+    return with_training(definition, on_spot)
 
 
 def without_spot(definition: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def without_spot(definition: Mapping[str, Any]) -> dict[str, Any]:
         kept = {name: value for name, value in arguments.items() if name not in _ADDED}
         return {**kept, "StoppingCondition": _LIMIT}
 
-    return _with_training(definition, on_demand)
+    return with_training(definition, on_demand)
 
 
 _ADDED = ("EnableManagedSpotTraining", "CheckpointConfig")
@@ -71,17 +71,3 @@ def spot_note(definition: Mapping[str, Any], algorithm: str) -> str:
 def _runtime(definition: Mapping[str, Any]) -> int:
     defaults = {each["Name"]: each.get("DefaultValue") for each in definition["Parameters"]}
     return int(defaults["MaxRuntimeInSeconds"])
-
-
-def _with_training(
-    definition: Mapping[str, Any], change: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-) -> dict[str, Any]:
-    steps = [
-        {**step, "Arguments": change(step["Arguments"])} if _trains(step) else step
-        for step in definition.get("Steps", [])
-    ]
-    return {**definition, "Steps": steps}
-
-
-def _trains(step: object) -> bool:
-    return isinstance(step, Mapping) and step.get("Type") == "Training" and isinstance(step.get("Arguments"), Mapping)

@@ -125,6 +125,7 @@ def _training(
     yield lambda: aws.ensure_package_group(PROJECT)
     yield lambda: aws.newest_approved(PROJECT)
     yield lambda: aws.validation_miou(package)
+    yield lambda: aws.get_json(f"{package.dataset}dataset.json")
     yield lambda: aws.start_execution(project=PROJECT, annotations=16, attempt=0, token="t" * 64, parameters={})
 
 
@@ -134,7 +135,6 @@ def _more(aws: Aws, settings: Settings, execution: Execution, package: ModelPack
     yield aws.check_bucket
     yield aws.has_bucket
     yield lambda: aws.get_object(bucket, "images/a.jpg")
-    yield lambda: aws.get_json(f"{package.dataset}dataset.json")
     yield lambda: aws.has_object(f"{folder}/images/digest")
     yield lambda: aws.has_objects("images/")
     yield lambda: aws.object_sizes("images/")

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -237,6 +237,33 @@ def test_at_16_a_snapshot_is_written_and_the_pipeline_is_started_with_it(trainer
     assert ("birds", f"{folder}tasks.jsonl") in cloud.objects
     assert ("birds", f"{folder}images.manifest") in cloud.objects
     assert parameters == {**parameters, "ModelPackageGroupName": "group-p3", "MinimumMIoU": "0.4", "ApproveMIoU": "0.4"}
+
+
+def test_training_goes_on_from_the_live_model(trainer: Trainer, cloud: FakeCloud):
+    cloud.packages = [ModelPackage("arn:package/1", 1, "s3://birds/old/", "job", "s3://birds/models/1/model.tar.gz")]
+    cloud.objects["birds", "old/dataset.json"] = json.dumps({"labels": ["Head", "Tail", "Beak"]}).encode()
+
+    trainer.consider(3)
+
+    folder = cloud.parameters[0]["DatasetS3Uri"].removeprefix("s3://birds/")
+    manifest = json.loads(cloud.objects["birds", f"{folder}model.manifest"])
+    assert manifest == [{"prefix": "s3://birds/"}, f"{folder}earlier.json", "models/1/model.tar.gz"]
+    earlier = json.loads(cloud.objects["birds", f"{folder}earlier.json"])
+    assert earlier["classes"][:3] == [0, 3, 1]
+
+
+def test_training_begins_anew_when_nobody_can_tell_the_live_models_labels(tmp_path: Path, studio: FakeStudio):
+    class Forgetful(FakeCloud):
+        def get_json(self, uri: str) -> Mapping[str, object]:
+            raise AwsError("no such object")
+
+    live = ModelPackage("arn:package/1", 1, "s3://birds/old/", "job", "s3://birds/models/1/model.tar.gz")
+    cloud = Forgetful(packages=[live])
+    trainer = Trainer(fakes.settings(tmp_path), cloud=cloud, source=studio, images=FakeImages())
+
+    assert trainer.consider(3)[0].action is Action.START
+    folder = cloud.parameters[0]["DatasetS3Uri"].removeprefix("s3://birds/")
+    assert len(json.loads(cloud.objects["birds", f"{folder}model.manifest"])) == 2
 
 
 def test_below_16_nothing_is_exported(trainer: Trainer, cloud: FakeCloud, studio: FakeStudio):

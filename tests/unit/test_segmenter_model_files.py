@@ -146,6 +146,69 @@ def test_of_an_earlier_model_with_other_classes_the_backbone_stays(tmp_path: Pat
     assert network.num_classes == 3
 
 
+def rows(network: SegmentationNetwork) -> torch.Tensor:
+    return network.decoder.classify.weight.detach()
+
+
+def test_a_changed_label_set_keeps_the_classes_that_stayed(tmp_path: Path):
+    earlier = saved(tmp_path, num_classes=4)
+    (tmp_path / "earlier.json").write_text('{"classes": [0, 3, null]}')
+    network, start = warm_start.prepare(tmp_path, wanted(3))
+
+    assert start is Start.CLASSES
+    assert not start.has_classes
+    assert torch.equal(rows(network)[:2], rows(earlier)[[0, 3]])
+    assert same_weights(network.backbone, earlier.backbone)
+    assert same_weights(network.decoder.smooths, earlier.decoder.smooths)
+
+
+def test_classes_in_another_order_are_known_all_the_same(tmp_path: Path):
+    earlier = saved(tmp_path)
+    (tmp_path / "earlier.json").write_text('{"classes": [0, 2, 1]}')
+    network, start = warm_start.prepare(tmp_path, wanted(3))
+
+    assert start is Start.WARM
+    assert torch.equal(rows(network), rows(earlier)[[0, 2, 1]])
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param('{"classes": [0, 1]}', id="too few"),
+        pytest.param('{"classes": [0, 1, 3]}', id="beyond the model's"),
+        pytest.param('{"classes": [0, 1, true]}', id="no number"),
+        pytest.param('{"classes": [0, null, null]}', id="all new"),
+        pytest.param('["classes"]', id="of another form"),
+        pytest.param("no JSON", id="no JSON"),
+    ],
+)
+def test_when_no_class_is_known_to_have_stayed_the_backbone_does(tmp_path: Path, told: str):
+    earlier = saved(tmp_path)
+    (tmp_path / "earlier.json").write_text(told)
+    network, start = warm_start.prepare(tmp_path, wanted(3))
+
+    assert start is Start.BACKBONE
+    assert same_weights(network.backbone, earlier.backbone)
+
+
+def test_a_manifests_objects_are_found_below_their_keys(tmp_path: Path):
+    (tmp_path / "ls/models/e").mkdir(parents=True)
+    earlier = saved(tmp_path / "ls/models/e")
+    archived(tmp_path / "ls/models/e")
+    (tmp_path / "ls/datasets/d").mkdir(parents=True)
+    (tmp_path / "ls/datasets/d/earlier.json").write_text('{"classes": [0, 1, 2]}')
+    network, start = warm_start.prepare(tmp_path, wanted(3))
+
+    assert start is Start.WARM
+    assert same_weights(network, earlier)
+
+
+def test_before_the_first_model_the_channel_is_no_cause_for_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "earlier.json").write_text('{"classes": []}')
+    assert warm_start.prepare(tmp_path, wanted(3))[1] is Start.IMAGENET
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 @pytest.mark.parametrize(
     "files", [pytest.param({}, id="empty"), pytest.param({"model_algo-1": b"mxnet"}, id="another's")]
 )

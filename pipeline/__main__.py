@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     put.add_argument("--image", default="", metavar="ADDRESS", help="segmenter's image in ECR")
     put.add_argument("--spot", action="store_true", help="train on spot instances")
+    about = "begin each training with the live model (where segmenter trains)"
+    put.add_argument("--warm-start", action=argparse.BooleanOptionalAction, help=about)
     put.add_argument("--processing-image", default="", help="instead of AWS's PyTorch image")
     put.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another default of a parameter")
     return parser
@@ -86,6 +88,7 @@ def _publish(options: argparse.Namespace) -> str:
             image=options.image,
             spot=options.spot,
             processing_image=options.processing_image,
+            warm_start=options.warm_start,
             overrides=dict(parse_override(each) for each in options.set),
         ),
     )

@@ -35,7 +35,7 @@ CALLS = "aws_calls.jsonl"  # what every program that is started asks of AWS, for
 def publish(plan: Plan) -> None:
     """The pipeline alone, for the tests that need no project."""
     command = [sys.executable, "-m", "pipeline", "publish", "--bucket", BUCKET, "--prefix", S3_PREFIX]
-    command += ["--name", PIPELINE, "--role-arn", ROLE_ARN, "--set", *SHORT_TRAINING]
+    command += ["--name", PIPELINE, "--role-arn", ROLE_ARN, "--warm-start", "--set", *SHORT_TRAINING]
     subprocess.run(command, cwd=ROOT, env=plan.aws_environment(), check=True, capture_output=True)
 
 

@@ -116,6 +116,7 @@ def test_sixteen_annotations_make_the_seventeenth_image_open_with_polygons(
         answer = wait_for(predicted)
         assert answer["results"][0]["model_version"] == answer["model_version"] == "segmentation v1"
         many_predict_at_once(api, labelling, backend, project)
+        another_training_goes_on_from_the_live_model(stack, api, project)
 
 
 def many_predict_at_once(api: httpx.Client, labelling: Labelling, backend: Backend, project: int) -> None:
@@ -143,6 +144,26 @@ def many_predict_at_once(api: httpx.Client, labelling: Labelling, backend: Backe
     counts = Counter(each["task"] for each in found)
     assert set(counts.values()) == {1}
     assert len(tasks - counts.keys()) == 16  # that are annotated
+
+
+def another_training_goes_on_from_the_live_model(stack: Stack, api: httpx.Client, project: int) -> None:
+    """What SageMaker handed to it by the channel is what the first one learned."""
+    number = api.get("/api/ml", params={"project": project}).json()[0]["id"]
+    api.post(f"/api/ml/{number}/train", json={}).raise_for_status()
+    wait_for(lambda: len(executions(stack, project)) == 2)
+    sagemaker = stack.sagemaker()
+    newest, *_ = sagemaker.list_pipeline_executions(PipelineName=PIPELINE)["PipelineExecutionSummaries"]
+
+    def trained() -> Json | None:
+        steps = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=newest["PipelineExecutionArn"])
+        found = [dict(each) for each in steps["PipelineExecutionSteps"] if each["StepName"] == "Train"]
+        return found[0] if found and found[0]["StepStatus"] == "Succeeded" else None
+
+    job = wait_for(trained)["Metadata"]["TrainingJob"]["Arn"].rpartition("/")[2]
+    name = sagemaker.describe_training_job(TrainingJobName=job)["TrainingJobName"]
+    url = f"{stack.plan.url('sagemaker_local')}/logs/{name}"
+    log = httpx.get(url, headers={"Authorization": "AWS4-HMAC-SHA256 any"}, timeout=10).text
+    assert "training starts from: earlier model\n" in log
 
 
 def test_imported_annotations_train_although_no_event_tells_of_them(

@@ -78,7 +78,9 @@ def start_weed(folder: Path) -> tuple[subprocess.Popen[bytes], str] | None:
     command = [str(Path(sys.executable).with_name("weed")), "mini", f"-dir={folder}", "-ip=127.0.0.1"]
     command += ["-ip.bind=127.0.0.1", f"-s3.config={config}", "-webdav=false", "-admin.ui=false"]
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.allowDeleteBucketNotEmpty=false"]
-    command += ["-master.telemetry=false", *options]
+    # A bucket takes seven volumes at its first object. By default their number is what free space has room for if
+    # all of them were full, which a small disk passes after some twenty buckets; these stay nearly empty.
+    command += ["-volume.max=2000", "-master.volumePreallocate=false", "-master.telemetry=false", *options]
     with (folder / "weed.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
     url = f"http://127.0.0.1:{ports[_WEED_PORTS.index('s3')]}"
